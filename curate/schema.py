@@ -1,0 +1,205 @@
+"""Every table, column, dtype, class and range of the catalogue. Written here and nowhere else."""
+
+import pandas as pd
+import pyarrow as pa
+
+from curate.errors import SchemaError
+
+TASKS = ("liveness", "eyes", "occlusion")
+BONAFIDE, ATTACK = "bonafide", "attack"
+ATTACK_TYPES = (
+    "print",
+    "cutout",
+    "replay_phone",
+    "replay_tablet",
+    "replay_monitor",
+    "mask_paper",
+    "mask_3d",
+    "digital",
+    "unknown",
+)
+LIVENESS_CLASSES = (BONAFIDE, *ATTACK_TYPES)  # the order of `probs` for task liveness
+ORIGINS = ("mined", "captured", "synthetic")
+IMAGE_STATUSES = ("kept", "duplicate", "quarantined")
+MIRRORS = ("no", "yes", "ambiguous")
+TURNS = (0, 90, 180, 270, -1)  # degrees clockwise that bring the image upright, -1 undecided
+PAIR_KINDS = ("duplicate", "recapture", "candidate", "contamination")
+SPLITS = ("train", "dev", "test")
+SOFT_STATUSES = ("accepted", "review")
+ACTIONS = ("accept", "relabel", "reject", "keep")
+RUN_STATES = ("done", "refused")
+
+TEXT, TEXTS, FLOATS = pa.string(), pa.list_(pa.string()), pa.list_(pa.float32())
+
+TABLES: dict[str, pa.Schema] = {
+    "images": pa.schema(
+        {
+            "image_id": TEXT,  # sha256 of the bytes, hex; of the uri where they cannot be read
+            "uri": TEXT,
+            "also_at": TEXTS,  # other places of the same bytes
+            "batch": TEXT,  # the run that brought the image
+            "source": TEXT,  # recipe name
+            "subject": TEXT,  # "<source>/<name>", null where unknown
+            "clip": TEXT,  # "<source>/<name>", null where the image is no frame of a burst
+            "origin": TEXT,
+            "parent_id": TEXT,  # the bona fide image a synthetic one was made from
+            "official_split": TEXT,  # the split the source itself declares
+            "turn": pa.int16(),
+            "turn_confidence": pa.float32(),  # best minus second best detection score, in [0, 1]
+            "mirror": TEXT,
+            "status": TEXT,
+            "reason": TEXT,  # why it is not kept; "" when kept
+            "width": pa.int32(),  # pixels, EXIF applied, turn not
+            "height": pa.int32(),
+            "bytes": pa.int64(),
+            "mtime_ns": pa.int64(),
+            "exif_orientation": pa.int8(),  # 1..8, 1 where absent
+            "phash": pa.list_(pa.int64()),  # the 8 poses of hashes.POSES, uint64 seen as int64
+            "phash_mode": TEXT,  # "fast": scaled decode; "exact": full decode
+            "face": FLOATS,  # x, y, w, h of the largest face in the upright image, pixels
+            "face_score": pa.float32(),  # detector score in [0, 1]
+            "landmarks": FLOATS,  # 6 points x, y in the upright image: faces.KEYPOINTS
+            "sharpness": pa.float32(),  # variance of the Laplacian of the 128 px face, >= 0
+            "seed": pa.int64(),  # of a synthetic image
+            "parameters": TEXT,  # JSON, of a synthetic image
+        }
+    ),
+    "labels": pa.schema(
+        {
+            "image_id": TEXT,
+            "task": TEXT,
+            "part": TEXT,
+            "label": TEXT,
+            "attack_type": TEXT,  # "" for bonafide
+            "source": TEXT,
+            "trusted": pa.bool_(),
+            "run_id": TEXT,
+        }
+    ),
+    "pairs": pa.schema(
+        {
+            "a": TEXT,
+            "b": TEXT,
+            "kind": TEXT,
+            "relation": TEXT,  # what turns b into a: "same", "rot90", "mirror", ...
+            "distance": pa.int16(),  # bits of 64, in the best pose
+            "similarity": pa.float32(),  # normalised correlation of the aligned pixels, in [-1, 1]
+            "cluster": TEXT,  # image_id of the copy kept; "" unless a duplicate
+            "run_id": TEXT,
+        }
+    ),
+    "splits": pa.schema({"image_id": TEXT, "split": TEXT, "run_id": TEXT}),
+    "soft_labels": pa.schema(
+        {
+            "image_id": TEXT,
+            "task": TEXT,
+            "part": TEXT,
+            "run_id": TEXT,
+            "label": TEXT,
+            "attack_type": TEXT,
+            "confidence": pa.float32(),  # max(P(bonafide), 1 - P(bonafide)), in [0.5, 1]
+            "probs": FLOATS,  # over LIVENESS_CLASSES, sums to 1
+            "status": TEXT,
+            "reason": TEXT,  # why it goes to review; "" when accepted
+            "teacher": TEXT,
+            "threshold": pa.float32(),
+            "bound": pa.float32(),  # certified error bound, null where none was asked for
+        }
+    ),
+    "decisions": pa.schema(
+        {
+            "image_id": TEXT,
+            "task": TEXT,
+            "part": TEXT,
+            "action": TEXT,
+            "label": TEXT,
+            "attack_type": TEXT,
+            "reviewer": TEXT,
+            "at": TEXT,  # ISO 8601, UTC
+            "run_id": TEXT,
+        }
+    ),
+    "runs": pa.schema(
+        {
+            "run_id": TEXT,
+            "verb": TEXT,
+            "state": TEXT,
+            "undoes": TEXT,  # the run that this one makes invisible; "" for other verbs
+            "started": TEXT,  # ISO 8601, UTC
+            "seconds": pa.float64(),
+            "config": TEXT,  # JSON, resolved
+            "inputs": TEXT,  # JSON
+            "code_version": TEXT,
+            "counts": TEXT,  # JSON
+        }
+    ),
+}
+
+CLASSES: dict[tuple[str, str], tuple[object, ...]] = {
+    ("images", "origin"): ORIGINS,
+    ("images", "status"): IMAGE_STATUSES,
+    ("images", "mirror"): MIRRORS,
+    ("images", "turn"): TURNS,
+    ("images", "official_split"): (*SPLITS, None),
+    ("labels", "task"): TASKS,
+    ("pairs", "kind"): PAIR_KINDS,
+    ("splits", "split"): SPLITS,
+    ("soft_labels", "task"): TASKS,
+    ("soft_labels", "status"): SOFT_STATUSES,
+    ("decisions", "action"): ACTIONS,
+    ("runs", "state"): RUN_STATES,
+}
+
+RANGES: dict[tuple[str, str], tuple[float, float]] = {
+    ("images", "turn_confidence"): (0, 1),
+    ("images", "face_score"): (0, 1),
+    ("images", "exif_orientation"): (1, 8),
+    ("pairs", "distance"): (0, 64),
+    ("pairs", "similarity"): (-1, 1),
+    ("soft_labels", "confidence"): (0.5, 1),
+}
+
+# The column that says which run wrote a row.
+RUN_COLUMN = {"images": "batch"} | {
+    name: "run_id" for name in ("labels", "pairs", "splits", "soft_labels", "decisions")
+}
+
+
+def empty(table: str) -> pd.DataFrame:
+    """Return a frame of no rows with the columns and dtypes of ``table``."""
+    frame: pd.DataFrame = TABLES[table].empty_table().to_pandas()
+    return frame
+
+
+def conform(table: str, frame: pd.DataFrame) -> pa.Table:
+    """Return ``frame`` as an Arrow table of exactly the schema of ``table``, absent columns null.
+
+    Raises:
+        SchemaError: an unknown column, a value that does not fit its dtype, class or range.
+    """
+    schema = TABLES[table]
+    if unknown := sorted(set(frame.columns) - set(schema.names)):
+        raise SchemaError(f"table {table}: unknown columns {unknown}; known: {schema.names}")
+    _check_values(table, frame)
+    try:
+        return pa.Table.from_pandas(
+            frame.reindex(columns=schema.names), schema=schema, preserve_index=False
+        )
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise SchemaError(f"table {table}: {error}") from error
+
+
+def _check_values(table: str, frame: pd.DataFrame) -> None:
+    for (name, column), allowed in CLASSES.items():
+        if name == table and column in frame:
+            got = {None if pd.isna(value) else value for value in frame[column].unique()}
+            if bad := sorted(map(repr, got - set(allowed))):
+                raise SchemaError(f"{table}.{column}: {', '.join(bad)} not in {allowed}")
+    for (name, column), (low, high) in RANGES.items():
+        if name == table and column in frame:
+            values = pd.to_numeric(frame[column]).dropna()
+            if ((values < low) | (values > high)).any():
+                raise SchemaError(
+                    f"{table}.{column}: values must lie in [{low}, {high}], "
+                    f"got {values.min()} to {values.max()}"
+                )

@@ -1,0 +1,1 @@
+"""Images to soft labels: teachers, calibration, acceptance."""

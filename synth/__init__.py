@@ -1,0 +1,1 @@
+"""Bona fide images to labelled synthetic attacks, and the sample faces of the demo."""

@@ -1,0 +1,1 @@
+"""The catalogue to a challenger, its metrics, and a promoted champion."""
