@@ -29,6 +29,19 @@ SOFT_STATUSES = ("accepted", "review")
 ACTIONS = ("accept", "relabel", "reject", "keep")
 RUN_STATES = ("done", "refused")
 
+# Why an image is not kept, in the words that the summary, the report and the review show.
+REASONS = {
+    "empty": "the file holds 0 bytes",
+    "not_an_image": "no known image header",
+    "truncated": "the file ends early",
+    "corrupt": "the decoder found damage",
+    "too_large": "more pixels than we decode",
+    "unreadable": "the operating system would not give its bytes",
+    "no_face": "no face was found in any of the four turns",
+    "contamination": "its subject or a copy of it sits in dev or test",
+    "duplicate": "a better copy is kept",
+}
+
 TEXT, TEXTS, FLOATS = pa.string(), pa.list_(pa.string()), pa.list_(pa.float32())
 
 TABLES: dict[str, pa.Schema] = {

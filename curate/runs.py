@@ -1,0 +1,78 @@
+"""Runs: one row per command, written last; its presence is what makes a command's rows visible."""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from curate import __version__, schema
+from curate.errors import DataError
+from curate.workspace import Workspace
+
+
+@dataclass
+class Run:
+    """A command under way. What it appends becomes visible when it ends well."""
+
+    workspace: Workspace
+    verb: str
+    run_id: str
+    counts: dict[str, Any] = field(default_factory=dict)
+    state: str = "done"
+    undoes: str = ""
+    recorded: bool = True  # False: nothing new was found, so no row is written at all
+
+    def append(self, table: str, frame: pd.DataFrame) -> int:
+        """Append ``frame`` to ``table`` under this run; return the number of rows."""
+        return self.workspace.catalogue.append(
+            table, frame.assign(**{schema.RUN_COLUMN[table]: self.run_id})
+        )
+
+
+@contextmanager
+def start(workspace: Workspace, verb: str, inputs: dict[str, Any]) -> Iterator[Run]:
+    """Hold the workspace, sweep what dead runs left, run the body, write the runs row last."""
+    began, clock = datetime.now(UTC), time.monotonic()
+    with workspace.lock(verb):
+        workspace.catalogue.sweep()
+        run = Run(workspace, verb, f"{began:%Y%m%dT%H%M%S.%f}-{verb}-{secrets.token_hex(2)}")
+        yield run
+        if not run.recorded:
+            return
+        row = {
+            "run_id": run.run_id,
+            "verb": verb,
+            "state": run.state,
+            "undoes": run.undoes,
+            "started": began.isoformat(timespec="microseconds"),
+            "seconds": round(time.monotonic() - clock, 3),
+            "config": workspace.config.model_dump_json(),
+            "inputs": json.dumps(inputs, default=str),
+            "code_version": __version__,
+            "counts": json.dumps(run.counts),
+        }
+        workspace.catalogue.append("runs", pd.DataFrame([row]))
+
+
+def undo(workspace: Workspace, run_id: str) -> Run:
+    """Make the rows of ``run_id`` invisible; undoing that undo brings them back.
+
+    Raises:
+        DataError: no such run, or it is undone already.
+    """
+    with start(workspace, "undo", {"run": run_id}) as run:
+        standing = workspace.catalogue.runs_standing()
+        found = standing[standing["run_id"].str.startswith(run_id)]
+        if len(found) != 1:
+            known = ", ".join(standing["run_id"].tail(5)) or "none yet"
+            fault = "matches several runs" if len(found) else "is no run that could be undone"
+            raise DataError(f"{run_id!r} {fault}; the latest: {known}.\nNext: curate status")
+        run.undoes = str(found["run_id"].iloc[0])
+        run.counts = {"undoes": run.undoes, "verb": str(found["verb"].iloc[0])}
+    return run

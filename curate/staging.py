@@ -1,0 +1,54 @@
+"""Work in progress on disk, so that a killed ingest goes on where it stopped."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate import schema
+
+PART_ROWS = 256  # records a kill may cost
+Key = tuple[str, int, int]  # uri, bytes, mtime_ns: while these hold, so does the record
+
+
+class Staging:
+    """Records of one stage, in numbered Parquet parts that appear whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        """Stage under ``folder``, made on the first flush."""
+        self.folder = folder
+        self._pending: list[dict[str, Any]] = []
+
+    def load(self) -> dict[Key, dict[str, Any]]:
+        """Return the records that an earlier, killed run left, by uri, size and time."""
+        records: list[dict[str, Any]] = []
+        for part in sorted(self.folder.glob("*.parquet")):
+            records += pq.read_table(part).to_pylist()
+        return {(row["uri"], row["bytes"], row["mtime_ns"]): row for row in records}
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Take one record; every PART_ROWS of them reach the disk."""
+        self._pending.append(record)
+        if len(self._pending) >= PART_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending as one part: under another name first, then renamed."""
+        if not self._pending:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.folder / f"{len(list(self.folder.glob('*.parquet'))):06d}.parquet"
+        rows = pd.DataFrame(self._pending).reindex(columns=schema.TABLES["images"].names)
+        pq.write_table(
+            pa.Table.from_pandas(rows, schema=schema.TABLES["images"], preserve_index=False),
+            part.with_suffix(".tmp"),
+        )
+        part.with_suffix(".tmp").replace(part)
+        self._pending.clear()
+
+    def clear(self) -> None:
+        """Forget everything staged."""
+        shutil.rmtree(self.folder, ignore_errors=True)
