@@ -29,16 +29,17 @@ class Catalogue:
         if table == "runs":
             return self._load(table, columns)
         run_column = schema.RUN_COLUMN[table]
-        visible = pc.field(run_column).isin(sorted(self.visible_runs()))
+        visible = pc.field(run_column).isin(list(self.runs_standing()["run_id"]))
         return self._load(table, columns, visible)
-
-    def visible_runs(self) -> set[str]:
-        """Return the ids of the runs that finished and are not undone."""
-        return set(self._runs_standing()["run_id"])
 
     def runs_standing(self) -> pd.DataFrame:
         """Return the rows of `runs` that are not undone, oldest first."""
-        return self._runs_standing()
+        runs = self._load("runs").sort_values(["started", "run_id"], ignore_index=True)
+        undone: set[str] = set()
+        for run_id, undoes in zip(runs["run_id"][::-1], runs["undoes"][::-1], strict=True):
+            if undoes and run_id not in undone:
+                undone.add(undoes)
+        return runs[~runs["run_id"].isin(undone)]
 
     def append(self, table: str, frame: pd.DataFrame) -> int:
         """Append ``frame`` to ``table`` in one commit; return the number of rows.
@@ -58,7 +59,7 @@ class Catalogue:
                 "Next: check free space and rights, then run the same command again; "
                 "nothing half-written is visible"
             ) from error
-        return rows.num_rows
+        return int(rows.num_rows)
 
     def add_places(self, places: pd.DataFrame) -> None:
         """Replace `also_at` of images already there; ``places`` has image_id, batch, also_at."""
@@ -94,14 +95,6 @@ class Catalogue:
             leftover.unlink()
         return swept
 
-    def _runs_standing(self) -> pd.DataFrame:
-        runs = self._load("runs").sort_values(["started", "run_id"], ignore_index=True)
-        undone: set[str] = set()
-        for run_id, undoes in zip(runs["run_id"][::-1], runs["undoes"][::-1], strict=True):
-            if undoes and run_id not in undone:
-                undone.add(undoes)
-        return runs[~runs["run_id"].isin(undone)]
-
     def _load(
         self, table: str, columns: Iterable[str] | None = None, only: pc.Expression | None = None
     ) -> pd.DataFrame:
@@ -109,12 +102,11 @@ class Catalogue:
         if not self._exists(table):
             return schema.empty(table)[names]
         dataset = DeltaTable(self._place(table)).to_pyarrow_dataset()
-        # Delta lists newest files first; the commit order is what people expect.
         frame: pd.DataFrame = dataset.to_table(columns=names, filter=only).to_pandas()
         return frame
 
     def _exists(self, table: str) -> bool:
-        return DeltaTable.is_deltatable(self._place(table))
+        return bool(DeltaTable.is_deltatable(self._place(table)))
 
     def _place(self, table: str) -> str:
         return str(self.folder / table)

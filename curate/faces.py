@@ -1,10 +1,11 @@
 """Find faces: MediaPipe's short-range BlazeFace, run with LiteRT alone.
 
-The network sees a 128 px square, so we look at a frame through square windows: first one that holds
-the whole frame; where that shows no face, a wider one (tight crops), then narrower ones (small faces).
+The network sees a 128 px square, so we look at a frame through square windows: first one that
+holds the whole frame; where that shows no face, a wider one (tight crops), then narrower ones
+(small faces).
 
-Sources: arXiv 1907.05047 (BlazeFace); MediaPipe's `face_detection_short_range` graph for anchors, box
-decoding, score-weighted suppression and sampling, which is without the usual half-pixel shift.
+Sources: arXiv 1907.05047 (BlazeFace); MediaPipe's `face_detection_short_range` graph for anchors,
+box decoding, score-weighted suppression and sampling, which lacks the usual half-pixel shift.
 """
 
 import math
@@ -187,7 +188,7 @@ def decode(regressors: Floats, logits: Floats, centres: Floats) -> Floats:
 def suppress(found: Floats) -> Floats:
     """Return one row of the (N, 17) candidates per face, best score first.
 
-    Candidates that overlap the best one are averaged with it, weighted by score; it gives the score.
+    Candidates that overlap the best one are averaged with it, weighted by score; the score is its.
     """
     found = found[np.argsort(-found[:, 0], kind="stable")]
     faces = []
@@ -218,8 +219,8 @@ def _face(row: Floats) -> Face:
 def square_crop(rgb: Image, box: Box, scale: float, size: int) -> Image:
     """Return a (size, size, 3) square about ``box``, ``scale`` times its longer side wide.
 
-    It is shifted back into the frame rather than padded, and shrunk where it is larger than the frame:
-    the rule of minivision's Silent-Face-Anti-Spoofing (`generate_patches.py`), made square.
+    It is shifted back into the frame rather than padded, and shrunk where it is larger than the
+    frame: the rule of minivision's Silent-Face-Anti-Spoofing (`generate_patches.py`), made square.
     """
     height, width = rgb.shape[:2]
     x, y, box_width, box_height = box

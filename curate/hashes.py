@@ -99,8 +99,9 @@ def _lowest_frequencies(thumbs: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _above_median(low: NDArray[np.float64]) -> NDArray[np.bool_]:
-    above: NDArray[np.bool_] = low > np.median(low, axis=(1, 2), keepdims=True) + TIE
-    return above
+    flat = low.reshape(len(low), LOW * LOW)
+    above: NDArray[np.bool_] = flat > np.median(flat, axis=1, keepdims=True) + TIE
+    return above.reshape(low.shape)
 
 
 def _pack(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:

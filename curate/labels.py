@@ -21,9 +21,13 @@ def keys(given: pd.DataFrame) -> pd.Series:
     """
     if given.empty:
         return pd.Series(dtype="object")
-    words = given["label"] + given["attack_type"].radd("/").where(given["attack_type"] != "", "")
-    sets = words.groupby(given["image_id"].to_numpy()).agg(lambda rows: frozenset(rows))
-    return sets.map(_one_key)
+    words = [key(*row) for row in zip(given["label"], given["attack_type"], strict=True)]
+    sets: dict[str, set[str]] = {}
+    for image_id, word in zip(given["image_id"], words, strict=True):
+        sets.setdefault(image_id, set()).add(word)
+    return pd.Series(
+        {image_id: _one_key(words) for image_id, words in sets.items()}, dtype="object"
+    )
 
 
 def decided(catalogue: Catalogue, task: str) -> pd.DataFrame:
@@ -99,6 +103,7 @@ def usable(catalogue: Catalogue) -> pd.DataFrame:
 
 
 def _reopened(catalogue: Catalogue, images: pd.DataFrame) -> np.ndarray:
+    """Return a (len(images),) bool array: duplicates that a label now separates from their copy."""
     pairs = catalogue.read("pairs", ["a", "b", "kind", "cluster"])
     pairs = pairs[pairs["kind"] == "duplicate"]
     duplicate = pd.concat([pairs["a"], pairs["b"]]).to_numpy()
@@ -113,7 +118,7 @@ def _reopened(catalogue: Catalogue, images: pd.DataFrame) -> np.ndarray:
     others = words.reindex(kept_copy.reindex(images.index).to_numpy())
     apart = mine.notna().to_numpy() & others.notna().to_numpy()
     differ = np.array([differs(a, b) for a, b in zip(mine, others, strict=True)], dtype=bool)
-    return apart & differ & (images["status"] == "duplicate").to_numpy()
+    return np.asarray(apart & differ & (images["status"] == "duplicate").to_numpy())
 
 
 def differs(a: object, b: object) -> bool:
@@ -125,7 +130,7 @@ def differs(a: object, b: object) -> bool:
     return not (both_attacks and unknown in (a, b))
 
 
-def _one_key(words: frozenset[str]) -> str:
+def _one_key(words: set[str]) -> str:
     known = words - {key(schema.ATTACK, "unknown")} if len(words) > 1 else words
     consistent = len(known) == 1 and not (len(words) > 1 and schema.BONAFIDE in words)
     return next(iter(known)) if consistent else CONFLICT

@@ -1,8 +1,8 @@
 """Which turn brings an image upright: look for a face in all four and compare.
 
-One look is not enough: the detector also fires on turned faces. So each turn gets an *evidence* in
-[0, 1], the best face's score times how upright its eyes and mouth lie, and the best turn wins.
-Where that is close, a second look with a border joins in; where it stays close, we abstain.
+One look is not enough: the detector also fires on turned faces. So each turn gets an *evidence*,
+the best face's score times how upright its eyes and mouth lie, and the best turn wins. Where that
+is weak or close, wider and narrower looks join in; where it stays so, we abstain.
 """
 
 import math
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.faces import Face, Image, Look
 
@@ -29,12 +28,16 @@ EXIF = {  # orientation: flip left-right first, then turn clockwise
 }
 TINY = 1e-6  # pixels
 
-FAST = 0.93  # evidence of turn 0 that spares the other turns
-SURE = (0.6, 0.1)  # evidence and margin that decide after the first look
-LIKELY = (0.5, 0.03)  # the same after the second; below it lie most of the wrong decisions
-
-Evidence = NDArray[np.float64]
-Views = list[list[Face]]
+# Measured on 980 photographs of faces, a fifth of them masked, another fifth tight crops. Of their
+# 5880 turned or turned and mirrored frames none had more evidence than 0.907 in the frame.
+FAST = 0.93  # evidence of turn 0 that spares us the other turns
+# Look, and then the evidence and the margin over the second best that decide. Below the last ones
+# most decisions on masked faces and on images without a face would be wrong.
+RULES: tuple[tuple[Look, float, float], ...] = (
+    ("frame", 0.8, 0.1),
+    ("border", 0.7, 0.1),
+    ("tiles", 0.6, 0.05),
+)
 
 
 class Detect(Protocol):
@@ -63,7 +66,7 @@ class Upright:
 
 
 def turn_image(rgb: Image, turn: int) -> Image:
-    """Return ``rgb`` turned clockwise by 0, 90, 180 or 270 degrees; -1 (undecided) turns nothing."""
+    """Return ``rgb`` turned clockwise by 0, 90, 180 or 270 degrees; -1, undecided, by none."""
     quarters = 0 if turn == UNDECIDED else TURNS.index(turn)
     return np.ascontiguousarray(np.rot90(rgb, -quarters))
 
@@ -80,26 +83,25 @@ def apply_exif(rgb: Image, orientation: int) -> Image:
 def find_upright(rgb: Image, detect: Detect) -> Upright:
     """Return how ``rgb`` ((H, W, 3) uint8) must be turned; ``detect`` is `FaceDetector.detect`.
 
-    Costs one look where turn 0 convinces, four as a rule, eight where they are close, and the
-    tiles of all four turns only where none of those showed a face.
+    A turn's evidence is the best of all looks so far. Undecided: the face is the one of turn 0.
     """
     first = detect(rgb, ("frame",))
     if (sure := evidence(first)) >= FAST:
         return _upright(0, sure, first)
     turned = [turn_image(rgb, turn) for turn in TURNS]
-    views = [first, *(detect(image, ("frame",)) for image in turned[1:])]
-    scores = _evidences(views)
-    if _decides(scores, SURE):
-        return _best(scores, views)
-    border = [detect(image, ("border",)) for image in turned]
-    scores = (scores + _evidences(border)) / 2
-    views = [one or other for one, other in zip(views, border, strict=True)]
-    if not any(views):
-        views = [detect(image, ("tiles",)) for image in turned]
-        scores = _evidences(views)
-    if _decides(scores, LIKELY):
-        return _best(scores, views)
-    return _upright(UNDECIDED, _margin(scores), views[0])
+    views: list[list[Face]] = [[], [], [], []]
+    scores = [0.0] * 4
+    for look, least, margin in RULES:
+        for at, image in enumerate(turned):
+            known = at == 0 and look == "frame"
+            faces = first if known else detect(image, (look,))
+            if (score := evidence(faces)) > scores[at] or not views[at]:
+                scores[at], views[at] = score, faces
+        second, best = sorted(scores)[-2:]
+        if best >= least and best - second >= margin:
+            at = scores.index(best)
+            return _upright(TURNS[at], best - second, views[at])
+    return _upright(UNDECIDED, best - second, views[0])
 
 
 def evidence(faces: list[Face]) -> float:
@@ -113,30 +115,11 @@ def uprightness(face: Face) -> float:
     It is the smaller of two cosines: of the line through the eyes with the horizontal, and of the
     line from their middle to the mouth with the vertical.
     """
-    right_eye, left_eye, _, mouth = face.keypoints[:4].tolist()
-    across = left_eye[0] - right_eye[0], left_eye[1] - right_eye[1]
-    down = mouth[0] - (left_eye[0] + right_eye[0]) / 2, mouth[1] - (left_eye[1] + right_eye[1]) / 2
-    level = across[0] / max(math.hypot(*across), TINY)
-    plumb = down[1] / max(math.hypot(*down), TINY)
+    right_eye, left_eye, _, mouth = face.keypoints[:4]
+    across, down = left_eye - right_eye, mouth - (left_eye + right_eye) / 2
+    level = float(across[0]) / max(math.hypot(*across), TINY)
+    plumb = float(down[1]) / max(math.hypot(*down), TINY)
     return max(0.0, min(level, plumb))
-
-
-def _evidences(views: Views) -> Evidence:
-    return np.array([evidence(faces) for faces in views])
-
-
-def _margin(scores: Evidence) -> float:
-    second, best = np.sort(scores)[-2:].tolist()
-    return float(best - second)
-
-
-def _decides(scores: Evidence, needed: tuple[float, float]) -> bool:
-    return bool(scores.max() >= needed[0] and _margin(scores) >= needed[1])
-
-
-def _best(scores: Evidence, views: Views) -> Upright:
-    best = int(scores.argmax())
-    return _upright(TURNS[best], _margin(scores), views[best])
 
 
 def _upright(turn: int, confidence: float, faces: list[Face]) -> Upright:

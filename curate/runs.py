@@ -1,5 +1,6 @@
 """Runs: one row per command, written last; its presence is what makes a command's rows visible."""
 
+import hashlib
 import json
 import secrets
 import time
@@ -58,6 +59,22 @@ def start(workspace: Workspace, verb: str, inputs: dict[str, Any]) -> Iterator[R
             "counts": json.dumps(run.counts),
         }
         workspace.catalogue.append("runs", pd.DataFrame([row]))
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return a short hash of everything that decides what a run would write."""
+    text = json.dumps([__version__, *parts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def repeats(workspace: Workspace, verb: str, mark: str) -> str:
+    """Return the id of the last standing run of ``verb`` if its fingerprint is ``mark``, else ""."""
+    standing = workspace.catalogue.runs_standing()
+    same_verb = standing[standing["verb"] == verb].tail(1)
+    for row in same_verb.itertuples(index=False):
+        if json.loads(str(row.inputs)).get("fingerprint") == mark:
+            return str(row.run_id)
+    return ""
 
 
 def undo(workspace: Workspace, run_id: str) -> Run:

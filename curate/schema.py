@@ -94,7 +94,7 @@ TABLES: dict[str, pa.Schema] = {
             "a": TEXT,
             "b": TEXT,
             "kind": TEXT,
-            "relation": TEXT,  # what turns b into a: "same", "rot90", "mirror", ...
+            "relation": TEXT,  # the pose that turns a into b: "same", "rot90", "mirror", ...
             "distance": pa.int16(),  # bits of 64, in the best pose
             "similarity": pa.float32(),  # normalised correlation of the aligned pixels, in [-1, 1]
             "cluster": TEXT,  # image_id of the copy kept; "" unless a duplicate
@@ -194,12 +194,19 @@ def conform(table: str, frame: pd.DataFrame) -> pa.Table:
     if unknown := sorted(set(frame.columns) - set(schema.names)):
         raise SchemaError(f"table {table}: unknown columns {unknown}; known: {schema.names}")
     _check_values(table, frame)
+    return pa.table([_column(table, frame, field) for field in schema], schema=schema)
+
+
+def _column(table: str, frame: pd.DataFrame, field: pa.Field) -> pa.Array:
+    if field.name not in frame:
+        return pa.nulls(len(frame), field.type)
+    values = frame[field.name]
+    if pa.types.is_list(field.type):
+        values = values.astype("object").where(values.notna(), None)
     try:
-        return pa.Table.from_pandas(
-            frame.reindex(columns=schema.names), schema=schema, preserve_index=False
-        )
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise SchemaError(f"table {table}: {error}") from error
+        return pa.array(values, type=field.type, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise SchemaError(f"{table}.{field.name}: {error}; expected {field.type}") from error
 
 
 def _check_values(table: str, frame: pd.DataFrame) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -40,13 +41,16 @@ def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; numbers go to the right."""
     rows = [tuple(row) for row in rows]
-    shown = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
+    shown = Table(header_style="dim", show_header=any(columns), box=box.SIMPLE_HEAD)
     for position, name in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
         shown.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(_cell(value) for value in row))
-    Console().print(shown)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text(title, style="bold"))
+    if rows:
+        console.print(shown)
 
 
 def facts(title: str, values: Mapping[str, object]) -> None:

@@ -113,8 +113,8 @@ class Item:
 
 
 def uri_of(path: Path) -> str:
-    """Return the absolute path as text; a name that is not UTF-8 as a percent-coded file: URI."""
-    text = str(path.absolute())
+    """Return an absolute path as text; a name that is not UTF-8 as a percent-coded file: URI."""
+    text = str(path)
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -152,15 +152,17 @@ def scan(sources: Sequence[Path], recipe: Recipe | None) -> list[Item]:
             raise SourceError(
                 f"{source} does not exist.\nNext: name a folder of images, or one image"
             )
-        for path in _files(source):
-            item = _item(path, _place(path, source), recipe)
+        here = source.resolve() if source.is_dir() else source.parent.resolve() / source.name
+        for path in _files(here):
+            item = _item(path, _place(path, here), recipe)
             found.setdefault(item.uri, item)
     return [found[uri] for uri in sorted(found)]
 
 
 def choose(sources: Sequence[Path], recipes: dict[str, Recipe]) -> tuple[Recipe | None, str]:
     """Return the recipe that explains most of the image files (None: too few), and why."""
-    places = [_place(path, source) for source in sources for path in _files(source)]
+    folders = [source.resolve() for source in sources]
+    places = [_place(path, folder) for folder in folders for path in _files(folder)]
     images = [place for place in places if Path(place).suffix.lower() in IMAGE_SUFFIXES]
     if not images or not recipes:
         return None, "no image file by name; read as a plain folder without labels"
@@ -197,7 +199,7 @@ def _files(source: Path) -> Iterator[Path]:
 
 def _place(path: Path, source: Path) -> str:
     """Return the path from two folders above on: `live/0001/a.jpg` of source `live/0001`."""
-    above = source.absolute().parts[-2:] if source.is_dir() else source.absolute().parts[-4:-1]
+    above = source.parts[-2:] if source.is_dir() else source.parts[-4:-1]
     below = path.relative_to(source).parts if source.is_dir() else (path.name,)
     return "/".join((*above, *below)).lstrip("/")
 

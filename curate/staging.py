@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import schema
@@ -26,7 +25,8 @@ class Staging:
         """Return the records that an earlier, killed run left, by uri, size and time."""
         records: list[dict[str, Any]] = []
         for part in sorted(self.folder.glob("*.parquet")):
-            records += pq.read_table(part).to_pylist()
+            rows = pq.read_table(part).to_pylist()
+            records += [{k: v for k, v in row.items() if v is not None} for row in rows]
         return {(row["uri"], row["bytes"], row["mtime_ns"]): row for row in records}
 
     def add(self, record: dict[str, Any]) -> None:
@@ -41,11 +41,8 @@ class Staging:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         part = self.folder / f"{len(list(self.folder.glob('*.parquet'))):06d}.parquet"
-        rows = pd.DataFrame(self._pending).reindex(columns=schema.TABLES["images"].names)
-        pq.write_table(
-            pa.Table.from_pandas(rows, schema=schema.TABLES["images"], preserve_index=False),
-            part.with_suffix(".tmp"),
-        )
+        rows = schema.conform("images", pd.DataFrame(self._pending))
+        pq.write_table(rows, part.with_suffix(".tmp"))
         part.with_suffix(".tmp").replace(part)
         self._pending.clear()
 

@@ -1,6 +1,7 @@
 """What a workspace holds, what waits, and what to do next."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +76,7 @@ def _queues(workspace: Workspace, images: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _run_row(row: dict[str, Any]) -> dict[str, Any]:
+def _run_row(row: Mapping[Any, Any]) -> dict[str, Any]:
     kept = {name: row[name] for name in ("run_id", "verb", "state", "seconds", "started")}
     return kept | {"counts": json.loads(row["counts"])}
 

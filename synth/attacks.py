@@ -317,7 +317,7 @@ def _moire(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float
         apart = rng.uniform(0, 2.1)
         for channel in range(3):
             waves[..., channel] += np.sin(phase + np.float32(apart * channel))
-    return waves / 2
+    return waves * np.float32(0.5)
 
 
 def _replay(name: str) -> Attack:

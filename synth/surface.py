@@ -27,7 +27,7 @@ class Pose(NamedTuple):
 
 def hold(rng: np.random.Generator, *, framed: bool, tilt: float, curl: float) -> Pose:
     """Draw a pose: ``framed`` shows the thing's border, else the thing fills the frame."""
-    scale = rng.uniform(0.72, 0.94) if framed else rng.uniform(1.02, 1.2)
+    scale = rng.uniform(0.72, 0.94) if framed else rng.uniform(1.05, 1.2)
     room = abs(1 - scale) / 2
     return Pose(
         yaw=tilt * np.clip(rng.normal(0, 0.4), -1, 1),

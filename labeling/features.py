@@ -1,0 +1,110 @@
+"""Frozen backbone features of face crops, computed once per image and kept on disk."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from curate import backbones, engine
+from curate.config import Softlabel
+from curate.crops import face_crop
+from curate.workspace import Workspace
+
+BATCH = 16  # crops in one forward pass; larger ones gained nothing on a CPU
+PART = 256  # images whose features a kill may cost
+
+Item = TypeVar("Item")
+Track = Callable[[Iterable[Any], int, str], Iterator[Any]]
+
+
+def features(
+    workspace: Workspace, images: pd.DataFrame, settings: Softlabel, track: Track
+) -> np.ndarray:
+    """Return (len(images), D) float32 pooled features of the face crops, in the order of ``images``.
+
+    ``images`` are rows of the catalogue's `images` indexed by image_id, each with a face.
+
+    Raises:
+        SourceError: an original is gone.
+        AssetError: the backbone's weights are not here.
+    """
+    cache = _Cache(workspace.root / "crops" / f"features-{_name(settings)}")
+    have = cache.load()
+    missing = images[~images.index.isin(list(have))]
+    if len(missing):
+        model = _Extractor(settings)
+        rows = missing.to_dict("records")
+        crops = engine.mapped(
+            lambda row: face_crop(row, scale=settings.crop_scale, size=settings.image_size),
+            rows,
+            threads=engine.threads(workspace.config.threads),
+        )
+        found = zip(missing.index, model.stream(crops), strict=True)
+        for part in _chunks(track(found, len(missing), "features"), PART):
+            cache.add(dict(part))
+            have |= dict(part)
+    return np.stack([have[image_id] for image_id in images.index])
+
+
+class _Extractor:
+    """A frozen backbone that turns crops into pooled features."""
+
+    def __init__(self, settings: Softlabel) -> None:
+        self._device = backbones.device()
+        self._model = backbones.create(settings.backbone).eval().to(self._device)
+        config: Any = self._model.pretrained_cfg
+        self._mean = torch.tensor(config["mean"], device=self._device).view(1, 3, 1, 1) * 255
+        self._std = torch.tensor(config["std"], device=self._device).view(1, 3, 1, 1) * 255
+
+    def stream(self, crops: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield a (D,) float32 vector for each (S, S, 3) uint8 RGB crop."""
+        for batch in _chunks(crops, BATCH):
+            pixels = torch.from_numpy(np.stack(batch)).to(self._device)  # (B, S, S, 3) uint8
+            with torch.inference_mode():
+                values = (pixels.permute(0, 3, 1, 2).float() - self._mean) / self._std
+                yield from self._model(values).float().cpu().numpy()
+
+
+class _Cache:
+    """Features by image_id in numbered Parquet parts that appear whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self) -> dict[str, np.ndarray]:
+        have: dict[str, np.ndarray] = {}
+        for part in sorted(self.folder.glob("*.parquet")):
+            rows = pq.read_table(part)
+            values = rows["values"].combine_chunks()
+            matrix = np.asarray(values.flatten()).reshape(len(rows), -1)
+            have |= dict(zip(rows["image_id"].to_pylist(), matrix, strict=True))
+        return have
+
+    def add(self, new: dict[str, np.ndarray]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256("".join(sorted(new)).encode()).hexdigest()[:16]
+        values = pa.array([row.astype(np.float32) for row in new.values()], pa.list_(pa.float32()))
+        rows = pa.table({"image_id": list(new), "values": values})
+        pq.write_table(rows, self.folder / f"{name}.tmp")
+        (self.folder / f"{name}.tmp").replace(self.folder / f"{name}.parquet")
+
+
+def _name(settings: Softlabel) -> str:
+    return f"{settings.backbone}-{settings.crop_scale:g}-{settings.image_size}".replace("/", "_")
+
+
+def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    chunk: list[Item] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
