@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("curate.commands:status", "What is here, what waits, what to do next."),
     "undo": ("curate.commands:undo", "Take a run back; its rows become invisible."),
     "models": ("curate.commands:models", "Fetch the model files that curate needs."),
+    "sample": ("synth.cli:sample", "Draw the demo's generated faces, with a truth file."),
     "demo": ("curate.demo:demo", "Walk the whole road on generated faces."),
 }
 

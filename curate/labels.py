@@ -91,34 +91,39 @@ def usable(catalogue: Catalogue) -> pd.DataFrame:
     """Return the rows of `images` that may be labelled and trained on, indexed by image_id.
 
     Those kept; those a person put back (action keep); and duplicates whose label, learnt later,
-    differs from that of the copy kept (promise 2: the pair is reopened).
+    differs from that of the copy kept (promise 2: the pair is reopened). A synthetic image counts
+    only while its parent is here and still believed bona fide.
     """
     images = catalogue.read("images").set_index("image_id", drop=False)
     decisions = decided(catalogue, "liveness")
     back = decisions.loc[decisions["action"] == "keep", "image_id"]
-    chosen = (
-        (images["status"] == "kept") | images["image_id"].isin(back) | _reopened(catalogue, images)
-    )
-    return images[chosen & images["face"].notna()]
+    words = _best_known_keys(catalogue)
+    chosen = (images["status"] == "kept") | images["image_id"].isin(back)
+    chosen |= _reopened(catalogue, images, words)
+    bonafide = words.index[words == schema.BONAFIDE].intersection(images.index)
+    orphaned = (images["origin"] == "synthetic") & ~images["parent_id"].isin(bonafide)
+    return images[chosen & ~orphaned & images["face"].notna()]
 
 
-def _reopened(catalogue: Catalogue, images: pd.DataFrame) -> np.ndarray:
-    """Return a (len(images),) bool array: duplicates that a label now separates from their copy."""
-    pairs = catalogue.read("pairs", ["a", "b", "kind", "cluster"])
-    pairs = pairs[pairs["kind"] == "duplicate"]
-    duplicate = pd.concat([pairs["a"], pairs["b"]]).to_numpy()
-    cluster = pd.concat([pairs["cluster"], pairs["cluster"]]).to_numpy()
-    kept_copy = pd.Series(cluster, index=duplicate)
-    kept_copy = kept_copy[~kept_copy.index.duplicated()]
-    words = given_keys(catalogue)
+def _best_known_keys(catalogue: Catalogue) -> pd.Series:
+    """Return image_id -> label key: given or decided, else the accepted soft label."""
+    given = given_keys(catalogue)
     soft = resolved(catalogue)
-    words = words.reindex(words.index.union(soft.index))
-    words = words.fillna((soft["label"] + "/" + soft["attack_type"]).str.rstrip("/"))
-    mine = words.reindex(images.index)
-    others = words.reindex(kept_copy.reindex(images.index).to_numpy())
-    apart = mine.notna().to_numpy() & others.notna().to_numpy()
-    differ = np.array([differs(a, b) for a, b in zip(mine, others, strict=True)], dtype=bool)
-    return np.asarray(apart & differ & (images["status"] == "duplicate").to_numpy())
+    rejected = decided(catalogue, "liveness").query("action == 'reject'")["image_id"]
+    words = (soft["label"] + "/" + soft["attack_type"]).str.rstrip("/").astype("object")
+    every = pd.concat([given, words[~words.index.isin(given.index)]])
+    return every.drop(rejected, errors="ignore")
+
+
+def _reopened(catalogue: Catalogue, images: pd.DataFrame, words: pd.Series) -> np.ndarray:
+    """Return a (len(images),) bool array: duplicates that a label now separates from their copy."""
+    pairs = catalogue.read("pairs", ["a", "b", "kind", "cluster"]).query("cluster != ''")
+    clusters = pd.concat([pairs.set_index(side)["cluster"] for side in ("a", "b")])
+    clusters = clusters[~clusters.index.duplicated()]
+    mine = images.index.map(words.get)
+    others = images.index.map(clusters.get).map(words.get)
+    differ = np.fromiter(map(differs, mine, others), bool, len(images))
+    return differ & (images["status"] == "duplicate").to_numpy()
 
 
 def differs(a: object, b: object) -> bool:

@@ -104,13 +104,13 @@ def assign(
     frame["before"] = frame.group.map(table.earlier) != NONE
     frame["group_official"] = frame.group.map(table.official)
     contamination = _contamination(frame)
-    rank = np.where(frame.earlier != NONE, frame.earlier, frame.place)
+    rank = frame.place.where(frame.earlier == NONE, frame.earlier).to_numpy(int)
     split = np.array(SPLITS, object)[rank]
     split[contamination & (frame.earlier == NONE)] = None
     return pd.DataFrame(
         {
             "image_id": images.image_id.to_numpy(object),
-            "split": split,
+            "split": pd.Series(split, dtype=object),
             "contamination": contamination.to_numpy(bool),
         }
     )

@@ -81,13 +81,15 @@ def make_sample(
     rng = np.random.default_rng(seed)
     count = trusted_subjects + mined_subjects
     people = faces.people(count, seed, generator=generator, turn_of=turn_of)
+    rngs = rng.spawn(count)
+    latents = [faces.shots(person, SHOTS, own) for person, own in zip(people, rngs, strict=True)]
+    drawn = generator.faces(np.concatenate(latents)).reshape(count, SHOTS, *faces.FACE)
     shots: list[Shot] = []
-    for i, (latent, own) in enumerate(zip(people, rng.spawn(count), strict=True)):
-        selfies = generator.faces(faces.shots(latent, SHOTS + 1, own))
+    for i, own in enumerate(rngs):
         mined = i >= trusted_subjects
         number = MINED_FROM + i - trusted_subjects if mined else i + 1
         types = MINED_TYPES if mined else TRUSTED_TYPES
-        shots += _subject([faces.selfie(face, own) for face in selfies], number, types, own)
+        shots += _subject([faces.selfie(face, own) for face in drawn[i]], number, types, own)
         if not mined:
             _assign_split(shots[-SHOTS:], i, trusted_subjects)
     return _write(folder, _plant(shots, rng))

@@ -174,9 +174,14 @@ def test_it_works_where_no_compiled_code_can_be_kept(tmp_path):
     for name in ("XDG_CACHE_HOME", "NUMBA_CACHE_DIR"):
         env.pop(name, None)
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=env,
+        cwd=tmp_path,
     )
-    assert done.stdout.split() == ["2", str(package / "neighbours.py")]
+    assert done.stdout.split() == ["3", str(package / "neighbours.py")]
 
 
 def test_compile_falls_back_when_numba_finds_no_place_for_its_cache(monkeypatch):

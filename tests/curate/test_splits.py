@@ -294,7 +294,7 @@ def check_no_straddling(images, assigned):
     assert (sound.groupby("group").split.nunique() <= 1).all()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(world=worlds(), seed=st.integers(0, 9), shuffle=st.integers(0, 99))
 def test_no_group_straddles_splits_and_later_runs_never_change_earlier_ones(world, seed, shuffle):
     images, early_links, late_links = world
@@ -324,7 +324,7 @@ def test_no_group_straddles_splits_and_later_runs_never_change_earlier_ones(worl
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(sizes=st.lists(st.integers(1, 6), min_size=40, max_size=80), seed=st.integers(0, 99))
 def test_the_fractions_are_met_within_a_group(sizes, seed):
     images = rows(

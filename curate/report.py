@@ -1,0 +1,186 @@
+"""`curate report`: one self-contained HTML page that a manager can read."""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import jinja2
+import numpy as np
+import pandas as pd
+import simplejpeg
+
+from curate import champions, charts, labels, schema, show, sources
+from curate.crops import read_upright
+from curate.decode import Unreadable, decode
+from curate.errors import SourceError
+from curate.options import emit, json_option, with_workspace
+from curate.status import overview
+from curate.workspace import Workspace
+
+SHEET = 12  # examples on a contact sheet
+SIDE = 180  # pixels of the longer side of a thumbnail
+
+
+@click.command()
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Default: report.html in the workspace.",
+)
+@json_option
+@with_workspace
+def report(here: Workspace, output: Path | None, as_json: bool) -> None:
+    """Write one self-contained HTML page: what came in, what was thrown out and why, the models."""
+    target = output or here.root / "report.html"
+    write(here, target)
+    emit({"report": str(target)}, as_json, lambda: click.echo(f"Report: {target}"))
+
+
+def write(here: Workspace, target: Path) -> None:
+    """Render the report of workspace ``here`` into ``target``, whole or not at all."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    page = environment.get_template("report.html").render(**_content(here))
+    scratch = target.with_name(target.name + ".tmp")
+    scratch.write_text(page, encoding="utf-8")
+    scratch.replace(target)
+
+
+def _content(here: Workspace) -> dict[str, Any]:
+    catalogue = here.catalogue
+    images = catalogue.read("images").set_index("image_id", drop=False)
+    pairs = catalogue.read("pairs")
+    soft = labels.latest_soft(catalogue, "liveness")
+    view = overview(here)
+    return {
+        "workspace": here.root,
+        "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "view": view,
+        "generated": _is_generated(images),
+        "batches": _batches(images),
+        "reasons": _reasons(images),
+        "duplicates": _pair_sheet(pairs[pairs["cluster"].fillna("") != ""], images),
+        "recaptures": _pair_sheet(pairs[pairs["kind"] == "recapture"], images),
+        "turned": _turned_sheet(images),
+        "thrown_out": _thrown_out_sheet(images),
+        "soft": _soft_table(soft),
+        "models": [_model(model) for model in champions.models(here, "liveness")],
+        "runs": catalogue.runs_standing().to_dict("records")[::-1],
+        "charts": charts.charts(images, soft),
+    }
+
+
+def _is_generated(images: pd.DataFrame) -> bool:
+    """Tell whether this is the demo's sample, whose figures are no accuracy."""
+    places = images["uri"].str.rsplit("/", n=5).str[0].dropna().unique()
+    return any((Path(place) / "truth.csv").is_file() for place in places if place)
+
+
+def _batches(images: pd.DataFrame) -> list[dict[str, Any]]:
+    rows = []
+    for (batch, origin), group in images.groupby(["batch", "origin"]):
+        counts = group["status"].value_counts()
+        rows.append(
+            {"batch": batch, "origin": origin, "images": len(group)}
+            | {status: int(counts.get(status, 0)) for status in schema.IMAGE_STATUSES}
+            | {"turned": int(((group["turn"] > 0) & (group["status"] != "quarantined")).sum())}
+        )
+    return rows
+
+
+def _reasons(images: pd.DataFrame) -> list[tuple[str, int, str]]:
+    out = images[images["status"] != "kept"]["reason"].value_counts()
+    return [(str(reason), int(n), schema.REASONS.get(str(reason), "")) for reason, n in out.items()]
+
+
+def _pair_sheet(pairs: pd.DataFrame, images: pd.DataFrame) -> list[dict[str, Any]]:
+    pairs = pairs[pairs["a"].isin(images.index) & pairs["b"].isin(images.index)]
+    sheet = []
+    for row in _spread(pairs.sort_values("similarity")).itertuples(index=False):
+        one, other = images.loc[row.a], images.loc[row.b]
+        sheet.append(
+            {
+                "a": _thumbnail(one, upright=False),
+                "b": _thumbnail(other, upright=False),
+                "says": f"{row.relation}, {row.distance} bits, similarity {row.similarity:.3f}",
+                "status": f"{one['status']} | {other['status']}",
+            }
+        )
+    return sheet
+
+
+def _turned_sheet(images: pd.DataFrame) -> list[dict[str, Any]]:
+    turned = images[(images["turn"] > 0) & images["face"].notna()]
+    return [
+        {
+            "a": _thumbnail(row, upright=False),
+            "b": _thumbnail(row, upright=True),
+            "says": f"turned {row['turn']} degrees clockwise",
+            "status": Path(row["uri"]).name,
+        }
+        for _, row in _spread(turned.sort_values("uri")).iterrows()
+    ]
+
+
+def _thrown_out_sheet(images: pd.DataFrame) -> list[dict[str, Any]]:
+    out = images[images["status"] == "quarantined"].sort_values(["reason", "uri"])
+    return [
+        {
+            "a": _thumbnail(row, upright=False),
+            "b": "",
+            "says": row["reason"],
+            "status": Path(row["uri"]).name,
+        }
+        for _, row in _spread(out).iterrows()
+    ]
+
+
+def _spread(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return at most SHEET rows, evenly spaced: the first, the last and what lies between."""
+    picks = np.unique(np.linspace(0, len(frame) - 1, min(SHEET, len(frame))).astype(int))
+    return frame.iloc[picks]
+
+
+def _thumbnail(row: Mapping[str, Any], *, upright: bool) -> str:
+    """Return a data: URI of the image, as stored (EXIF applied) or upright; "" if unreadable."""
+    try:
+        if upright:
+            rgb, _ = read_upright(row, min_side=SIDE)
+        else:
+            rgb = decode(sources.path_of(row["uri"]).read_bytes(), min_side=SIDE).rgb
+    except (SourceError, Unreadable, OSError):
+        return ""
+    factor = min(1, SIDE / max(rgb.shape[:2]))
+    small = cv2.resize(rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(small), 80)
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+
+
+def _soft_table(soft: pd.DataFrame) -> list[tuple[str, str, int]]:
+    if soft.empty:
+        return []
+    what = soft["label"].where(soft["status"] == "accepted", soft["reason"])
+    counts = soft.assign(what=what).groupby(["status", "what"]).size()
+    return [(str(status), str(name), int(n)) for (status, name), n in counts.items()]
+
+
+def _model(model: champions.Model) -> dict[str, Any]:
+    card = model.folder / "card.json"
+    metrics = (
+        json.loads(card.read_text(encoding="utf-8")).get("metrics", {}) if card.is_file() else {}
+    )
+    return {
+        "number": model.number,
+        "promoted": model.promoted,
+        "run_id": model.run_id,
+        "metrics": metrics,
+        "counts": model.counts,
+    }
