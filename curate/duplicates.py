@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from curate.hashes import Pose, apply_pose
 
-MIN_SIMILARITY = 0.98  # live and print of one person stayed below it in 1500 of 1500 pairs tried
+# Of aligned live and attack images of one person none reached it where the attack was a print or a
+# phone, and 1.2 % of close crops where it was a tablet: labels and clips must do the rest.
+MIN_SIMILARITY = 0.98
 SIDE = 64  # pixels to which both images are reduced before they are compared
 FLAT = 0.5  # grey levels: less standard deviation than this is an image without a pattern
 SAME_LEVEL = 2.0  # grey levels by which two flat images may differ and still agree

@@ -1,7 +1,6 @@
 """One file's bytes to one record: what ingest knows of an image on its own. Pure."""
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -9,10 +8,9 @@ import numpy as np
 
 from curate import hashes
 from curate.decode import REDUCED_SIDE, Unreadable, decode
-from curate.faces import Face, square_crop
-from curate.orient import find_upright, turn_image
+from curate.faces import square_crop
+from curate.orient import Detect, find_upright, turn_image
 
-Detect = Callable[[np.ndarray], list[Face]]
 SHARPNESS_SIDE = 128  # pixels to which the face is brought before its sharpness is measured
 HASH_MODE = "fast"  # hashes come from the scaled decode
 
@@ -66,7 +64,7 @@ def _face_columns(rgb: np.ndarray, full_width: int, detect: Detect) -> dict[str,
     return columns | {
         "status": "kept",
         "reason": "",
-        "face": np.float32(face.box) * np.float32(scale),
+        "face": np.array(face.box, np.float32) * np.float32(scale),
         "face_score": face.score,
         "landmarks": (face.keypoints * scale).astype(np.float32).ravel(),
         "sharpness": sharpness(crop),

@@ -9,9 +9,11 @@ box decoding, score-weighted suppression and sampling, which lacks the usual hal
 """
 
 import math
+import os
 import threading
 import zipfile
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -85,6 +87,8 @@ class FaceDetector:
             ) from error
         self._anchors = anchors()
         self._local = threading.local()
+        with _quiet():
+            self._network()
 
     def detect(self, rgb: Image, looks: Sequence[Look] = LOOKS) -> list[Face]:
         """Return the faces of ``rgb`` ((H, W, 3) uint8), best score first.
@@ -122,6 +126,19 @@ class FaceDetector:
             self._local.network = (net, *ends)
         network: tuple[Any, int, int, int] = self._local.network
         return network
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep LiteRT's C++ from announcing its delegate on stderr, as it does once a process."""
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def windows(width: int, height: int, look: Look) -> list[Window]:

@@ -199,7 +199,7 @@ def _one_row_per_content(fresh: pd.DataFrame) -> pd.DataFrame:
         official_split=images["image_id"].map(official),
         origin="mined",
     )
-    return images.reset_index(drop=True)
+    return images.reindex(columns=schema.TABLES["images"].names).reset_index(drop=True)
 
 
 def _strictest(splits: pd.Series) -> str | None:

@@ -28,11 +28,11 @@ EXIF = {  # orientation: flip left-right first, then turn clockwise
 }
 TINY = 1e-6  # pixels
 
-# Measured on 980 photographs of faces, a fifth of them masked, another fifth tight crops. Of their
-# 5880 turned or turned and mirrored frames none had more evidence than 0.907 in the frame.
+# Measured, and chosen, on 980 photographs of faces, a fifth of them masked, a fifth mostly tight
+# crops. Of their 5880 turned, or turned and mirrored, frames none had an evidence above 0.907.
 FAST = 0.93  # evidence of turn 0 that spares us the other turns
-# Look, and then the evidence and the margin over the second best that decide. Below the last ones
-# most decisions on masked faces and on images without a face would be wrong.
+# Look, then the evidence and the margin over the second best that decide. The rules decided 158 of
+# 200 masked faces, 3 of them wrongly; of the 42 left the best turn is right in 27.
 RULES: tuple[tuple[Look, float, float], ...] = (
     ("frame", 0.8, 0.1),
     ("border", 0.7, 0.1),

@@ -165,7 +165,7 @@ def _assigned(
     members = known.loc[known["image_id"].isin(existing.index), columns]
     frame = pd.concat([fresh[columns], members], ignore_index=True)
     frame["group"] = frame["image_id"].map(groups)
-    frame["stratum"] = frame["image_id"].map(stratum)
+    frame["stratum"] = frame["image_id"].map(stratum).astype("object")
     frame["eligible"] = frame["stratum"].notna() & (frame["origin"] != "synthetic")
     shares = workspace.config.splits.model_dump()
     assigned = splits.assign(frame, existing, fractions=shares, seed=workspace.config.seed)
@@ -186,7 +186,8 @@ def _homes(
     earlier = catalogue.read("pairs", ["a", "b", "cluster"]).query("cluster != ''")
     clusters = pd.concat([earlier.set_index(side)["cluster"] for side in ("a", "b")])
     frame["cluster"] = clusters[~clusters.index.duplicated()].reindex(frame.index)
-    frame["face_area"] = [float(box[2] * box[3]) for box in frame["face"]]
+    # In steps of a tenth: a re-encoding that moves the box by a pixel makes no larger face.
+    frame["face_area"] = [np.round(np.log(box[2] * box[3]) / np.log(1.1)) for box in frame["face"]]
     frame["order"] = np.argsort(np.argsort(frame["uri"].to_numpy(), kind="stable"), kind="stable")
     kept = duplicates.keep_best(frame.rename_axis(None), pairs)
     return kept.set_index("image_id")["cluster"]

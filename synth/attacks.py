@@ -181,7 +181,7 @@ def halftone(image: Floats, pitch: float, rng: np.random.Generator) -> Floats:
     black = (1 - cv2.max(cv2.max(red, green), blue)) * np.float32(rng.uniform(0.3, 1.0))
     paper = np.maximum(1 - black, np.float32(1e-3))
     inks = [(1 - channel - black) / paper for channel in (red, green, blue)] + [black]
-    scattered, strength = rng.random() < 0.4, rng.uniform(0.2, 1.0)
+    scattered, strength = rng.random() < 0.4, rng.uniform(0.1, 0.8)
     for i, degrees in enumerate(SCREEN_DEGREES):
         own = max(pitch * rng.uniform(0.9, 1.1), 1.0)
         seen = np.float32(strength * surface.visibility(own))
@@ -192,8 +192,9 @@ def halftone(image: Floats, pitch: float, rng: np.random.Generator) -> Floats:
         else:
             threshold = _ordered(image.shape, own, degrees + rng.normal(0, 3), rng)
         hard = np.float32(rng.uniform(3, 12))
-        dots = 1 / (1 + np.exp(hard * (threshold - inks[i])))
-        inks[i] = inks[i] + seen * (dots - inks[i])
+        detail = 1 / (1 + np.exp(hard * (threshold - inks[i]))) - inks[i]
+        reach = 2 * int(np.ceil(own)) + 1
+        inks[i] = inks[i] + seen * (detail - cv2.blur(detail, (reach, reach)))
     bare = 1 - inks[3]
     screened: Floats = cv2.merge([np.clip((1 - ink) * bare, 0, 1) for ink in inks[:3]])
     return screened

@@ -10,8 +10,9 @@ import simplejpeg
 
 from curate import assets, engine, schema
 from curate.crops import read_upright
-from curate.examine import Detect, examine
+from curate.examine import examine
 from curate.faces import FaceDetector
+from curate.orient import Detect
 from curate.show import track
 from curate.workspace import Workspace
 from synth.attacks import simulate

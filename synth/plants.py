@@ -23,7 +23,7 @@ EDITS: dict[str, Edit] = {
     "halved": lambda rgb: cv2.resize(rgb, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
     "brightened": lambda rgb: to_uint8(to_floats(rgb) * np.float32(1.06) + np.float32(0.02)),
 }
-POSED = 0.4  # of the copies that are not exact: turned, mirrored or both
+POSED = 0.6  # of the copies that are not exact: turned, mirrored or both
 HTML = b"<!DOCTYPE html>\n<html><body><h1>403 Forbidden</h1></body></html>\n"
 TEXT = b"second batch, ask for the consent forms\n"
 
@@ -108,9 +108,9 @@ def with_orientation(jpeg: bytes, orientation: int) -> bytes:
     return jpeg[:2] + b"\xff\xe1" + (len(payload) + 2).to_bytes(2, "big") + payload + jpeg[2:]
 
 
-def some(share: float, things: list[Shot]) -> int:
-    """Return ``share`` of how many there are, at least one."""
-    return max(1, round(share * len(things)))
+def portion(share: float, shots: list[Shot]) -> int:
+    """Return how many are ``share`` of ``shots``, at least one."""
+    return max(1, round(share * len(shots)))
 
 
 def copies(
@@ -123,8 +123,7 @@ def copies(
     """
     made: list[Shot] = []
     kinds = ["exact", *EDITS]
-    for i, j in enumerate(rng.choice(len(sources), n, replace=False)):
-        source = sources[j]
+    for i, source in enumerate(_some(sources, n, rng)):
         copy = replace(source, place=target, copy_of=source, note="", relation=kinds[i % 4])
         if copy.relation != "exact":
             _edit(copy, rng)
@@ -154,9 +153,15 @@ def conflict(shots: list[Shot], sources: list[Shot], rng: np.random.Generator) -
     return copy
 
 
+def uncopied(shots: list[Shot], among: list[Shot]) -> list[Shot]:
+    """Return those of ``among`` that may still change: no copy in ``shots`` was made of them."""
+    copied = {id(shot.copy_of) for shot in shots if shot.relation != "recapture"}
+    return [shot for shot in among if id(shot) not in copied]
+
+
 def turn(shots: list[Shot], n: int, rng: np.random.Generator) -> None:
     """Turn the pixels of ``n`` shots by a quarter, a half or three quarters, without a tag."""
-    for shot in _untouched(shots, n, rng):
+    for shot in _upright(shots, n, rng):
         quarters = int(rng.integers(1, 4))
         shot.data = encode(np.rot90(decode(shot.data), quarters), 95)
         shot.turn = 90 * quarters
@@ -164,7 +169,7 @@ def turn(shots: list[Shot], n: int, rng: np.random.Generator) -> None:
 
 def tag(shots: list[Shot], n: int, rng: np.random.Generator, *, lying: bool) -> None:
     """Give ``n`` shots an EXIF orientation: true of turned pixels, or a lie about upright ones."""
-    for shot in _untouched(shots, n, rng):
+    for shot in _upright(shots, n, rng):
         quarters = int(rng.integers(1, 4))
         shot.exif = UPRIGHTS[90 * quarters]
         if lying:
@@ -174,17 +179,18 @@ def tag(shots: list[Shot], n: int, rng: np.random.Generator, *, lying: bool) -> 
         shot.data = with_orientation(shot.data, shot.exif)
 
 
-def _untouched(shots: list[Shot], n: int, rng: np.random.Generator) -> list[Shot]:
-    free = [shot for shot in shots if shot.turn == 0 and shot.exif == 1]
-    return [free[i] for i in rng.choice(len(free), min(n, len(free)), replace=False)]
+def mislabel(shots: list[Shot], n: int, rng: np.random.Generator) -> None:
+    """Put ``n`` shots under the wrong label."""
+    for shot in _some(shots, n, rng):
+        shot.given = _other(shot.label)
 
 
-def mislabel(shots: list[Shot], among: list[Shot], n: int, rng: np.random.Generator) -> None:
-    """Put ``n`` shots under the wrong label; never one that a copy refers to."""
-    copied = {id(shot.copy_of) for shot in shots if shot.relation not in ("", "recapture")}
-    free = [shot for shot in among if id(shot) not in copied]
-    for i in rng.choice(len(free), min(n, len(free)), replace=False):
-        free[i].given = _other(free[i].label)
+def _upright(shots: list[Shot], n: int, rng: np.random.Generator) -> list[Shot]:
+    return _some([shot for shot in shots if shot.turn == 0 and shot.exif == 1], n, rng)
+
+
+def _some(shots: list[Shot], n: int, rng: np.random.Generator) -> list[Shot]:
+    return [shots[i] for i in rng.choice(len(shots), min(n, len(shots)), replace=False)]
 
 
 def faults(shots: list[Shot], rng: np.random.Generator) -> list[Shot]:

@@ -12,14 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
+from curate import assets
 from curate.errors import ConfigError
+from curate.faces import FaceDetector
+from curate.orient import find_upright
 from curate.schema import ATTACK, BONAFIDE
 from synth import generator as faces
 from synth import plants
 from synth.attacks import simulate
 from synth.camera import Image
-from synth.generator import Faces, TurnOf
-from synth.plants import Shot
+from synth.generator import FaceGenerator, Faces, TurnOf
+from synth.plants import Shot, portion
 
 TRUSTED_TYPES = ("print", "replay_phone")
 MINED_TYPES = ("print", "replay_phone", "replay_tablet", "replay_monitor")  # two of them new
@@ -42,9 +45,9 @@ WRONG = {"trusted/train": 0.03, "mined/train": 0.06}  # of the shots
 def make_sample(
     folder: Path,
     *,
-    generator: Faces,
-    turn_of: TurnOf,
     seed: int = 0,
+    generator: Faces | None = None,
+    turn_of: TurnOf | None = None,
     trusted_subjects: int = 60,
     mined_subjects: int = 50,
 ) -> dict[str, int]:
@@ -59,10 +62,10 @@ def make_sample(
 
     Args:
         folder: new or empty.
-        generator: draws the faces.
-        turn_of: names the clockwise turn that brings an image upright; people it does not see
-            upright are passed over.
         seed: the only source of chance.
+        generator: draws the faces; the GAN of the model files where None.
+        turn_of: names the clockwise turn that brings an image upright, people it does not see
+            upright are passed over; curate's own detector where None.
         trusted_subjects: people in the trusted set, four shots each.
         mined_subjects: other people in the mined set, four shots each.
 
@@ -72,7 +75,10 @@ def make_sample(
     Raises:
         ConfigError: ``folder`` holds something already.
         DataError: the generated faces are not seen upright.
+        AssetError: a model file is missing.
     """
+    generator = generator or FaceGenerator(assets.path("face_generator"))
+    turn_of = turn_of or _turn_of()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(
             f"{folder} is not an empty folder; the sample set would mix with what is there.\n"
@@ -93,6 +99,11 @@ def make_sample(
         if not mined:
             _assign_split(shots[-SHOTS:], i, trusted_subjects)
     return _write(folder, _plant(shots, rng))
+
+
+def _turn_of() -> TurnOf:
+    detect = FaceDetector(assets.path("face_landmarker")).detect
+    return lambda rgb: find_upright(rgb, detect).turn
 
 
 def _subject(
@@ -143,21 +154,20 @@ def _assign_split(shots: list[Shot], i: int, subjects: int) -> None:
 
 
 def _plant(shots: list[Shot], rng: np.random.Generator) -> list[Shot]:
-    """Add copies and faults, turn some shots, mislabel some."""
-    n = len(shots)
+    """Add copies and faults; turn and mislabel some of what was not copied."""
     originals = list(shots)
     for (origin, target), share in COPIES.items():
         sources = [shot for shot in originals if shot.place == origin]
-        shots = shots + plants.copies(shots, sources, target, plants.some(share, sources), rng)
+        shots = shots + plants.copies(shots, sources, target, portion(share, sources), rng)
     shots = shots + [plants.conflict(shots, [s for s in originals if s.place in WRONG], rng)]
-    shots = shots + plants.faults(shots, rng)
-    plants.turn(originals, plants.some(TURNED, originals), rng)
-    plants.tag(originals, plants.some(TAGGED, originals), rng, lying=False)
-    plants.tag(originals, max(1, round(LYING * n)), rng, lying=True)
+    alone = plants.uncopied(shots, originals)
+    plants.turn(alone, portion(TURNED, originals), rng)
+    plants.tag(alone, portion(TAGGED, originals), rng, lying=False)
+    plants.tag(alone, portion(LYING, originals), rng, lying=True)
     for place, share in WRONG.items():
-        at_place = [shot for shot in originals if shot.place == place]
-        plants.mislabel(shots, at_place, plants.some(share, at_place), rng)
-    return shots
+        at_place = [shot for shot in alone if shot.place == place]
+        plants.mislabel(at_place, portion(share, at_place), rng)
+    return shots + plants.faults(shots, rng)
 
 
 def _write(folder: Path, shots: list[Shot]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,6 @@ LISTS = {
 
 IMAGE_COLUMNS = ["image_id", "uri", "source", "subject", "origin", "status", "turn", "mirror",
                  "width", "height"]  # fmt: skip
-SOFT_COLUMNS = ["confidence", "teacher"]
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ def build(catalogue: Catalogue, *, also: Iterable[str] = (), sample: int = SAMPL
     decisions = labels.decided(catalogue, TASK).set_index("image_id")
     readable = images["width"].notna()
     members = {
-        "queue": _waiting(catalogue, images, set(decisions.index)),
+        "queue": _waiting(catalogue, images, decisions.index),
         "duplicates": _duplicates(images, pairs[pairs["kind"] == "duplicate"]),
         "recapture": _recaptures(pairs[pairs["kind"] == "recapture"]),
         "turned": _turned(images),
         "quarantined": _quarantined(images),
-        "tagged": _members({name: "its tags are undecided" for name in also}),
+        "tagged": _members(list(also), "its tags are undecided"),
     }
     members = {
         k: rows[rows["image_id"].isin(images.index[readable])] for k, rows in members.items()
@@ -77,84 +77,73 @@ def build(catalogue: Catalogue, *, also: Iterable[str] = (), sample: int = SAMPL
     return Queue(_described(catalogue, images, chosen, decisions), totals, int((~readable).sum()))
 
 
-def _waiting(catalogue: Catalogue, images: pd.DataFrame, decided: set[str]) -> pd.DataFrame:
+def _waiting(catalogue: Catalogue, images: pd.DataFrame, decided: pd.Index) -> pd.DataFrame:
     """Members of the queue, undecided by a person: soft labels, contradictions, turns."""
     soft = labels.latest_soft(catalogue, TASK)
     soft = soft[soft["status"] == "review"]
     given = labels.given_keys(catalogue, TASK)
     undecided = images[(images["turn"] < 0) & (images["status"] == "kept")]
-    rows = pd.concat(
-        [
-            _members(
-                dict.fromkeys(given.index[given == labels.CONFLICT], "given labels contradict")
-            ),
-            _members(
-                dict(zip(soft["image_id"], soft["reason"].replace("", "unsure"), strict=True))
-            ),
-            _members(dict.fromkeys(undecided["image_id"], "which way is up is undecided")),
-        ]
-    )
-    return rows[~rows["image_id"].isin(decided)]
+    rows = [
+        _members(given.index[given == labels.CONFLICT], "given labels contradict"),
+        _members(soft["image_id"], soft["reason"].replace("", "unsure")),
+        _members(undecided.index, "which way is up is undecided"),
+    ]
+    return pd.concat(rows, ignore_index=True).query("image_id not in @decided")
 
 
 def _duplicates(images: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    clusters = {
-        image_id: cluster
-        for row in pairs.itertuples(index=False)
-        for image_id, cluster in ((row.a, row.cluster), (row.b, row.cluster), (row.cluster,) * 2)
-    }
-    status = images["status"].reindex(clusters.keys())
-    sizes = pd.Series(clusters)[(status == "duplicate").to_numpy()].value_counts()
-    reasons = {}
-    for image_id, cluster in clusters.items():
-        if status[image_id] == "duplicate":
-            reasons[image_id] = f"duplicate of {cluster[:SHORT]}"
-        elif image_id == cluster and image_id in sizes:
-            reasons[image_id] = f"kept, {sizes[image_id]} duplicates"
-    return _members(reasons, {image_id: clusters[image_id] for image_id in reasons})
+    """Members of duplicate clusters: the duplicates and the copy kept."""
+    rows = pd.DataFrame(
+        {
+            "image_id": pd.concat([pairs["cluster"], pairs["a"], pairs["b"]]),
+            "cluster": pd.concat([pairs["cluster"]] * 3),
+        }
+    ).drop_duplicates("image_id", ignore_index=True)
+    duplicate = (images["status"].reindex(rows["image_id"]) == "duplicate").to_numpy()
+    kept = (rows["image_id"] == rows["cluster"]) & rows["cluster"].isin(
+        rows.loc[duplicate, "cluster"]
+    )
+    reason = ("duplicate of " + rows["cluster"].str[:SHORT]).where(~kept, "the copy that is kept")
+    rows, reason = rows[duplicate | kept], reason[duplicate | kept]
+    return _members(rows["image_id"], reason, rows["cluster"])
 
 
 def _recaptures(pairs: pd.DataFrame) -> pd.DataFrame:
     """Members of recapture pairs; pairs that share an image lie together."""
-    names = pd.unique(pd.concat([pairs["a"], pairs["b"]]))
-    at = pd.Series(np.arange(len(names)), index=names)
-    a, b = at[pairs["a"]].to_numpy(), at[pairs["b"]].to_numpy()
-    _, component = connected_components(
-        coo_array((np.ones(len(a), dtype=np.int8), (a, b)), shape=(len(names), len(names)))
-    )
-    groups = pd.Series(names).groupby(component).transform("min") if len(names) else []
-    other = {row.b: row.a for row in pairs.itertuples(index=False)}
-    other |= {row.a: row.b for row in pairs.itertuples(index=False)}
-    reasons = {name: f"recapture pair with {other[name][:SHORT]}" for name in names}
-    return _members(reasons, dict(zip(names, groups, strict=True)))
+    names = np.unique(pairs[["a", "b"]].to_numpy(dtype=str))
+    a, b = np.searchsorted(names, pairs[["a", "b"]].to_numpy(dtype=str)).T
+    links = coo_array((np.ones(len(a)), (a, b)), shape=(len(names), len(names)))
+    component = connected_components(links)[1] if len(names) else np.zeros(0, dtype=int)
+    first = pd.Series(names).groupby(component).transform("min")
+    return _members(names, "pictured the same, labelled differently", first)
 
 
 def _turned(images: pd.DataFrame) -> pd.DataFrame:
     rows = images[(images["turn"] > 0) & (images["status"] != "quarantined")]
-    return _members(
-        {name: f"turned {turn} degrees clockwise" for name, turn in rows["turn"].items()}
-    )
+    return _members(rows.index, "turned " + rows["turn"].astype(str) + " degrees clockwise")
 
 
 def _quarantined(images: pd.DataFrame) -> pd.DataFrame:
-    rows = images.loc[images["status"] == "quarantined", "reason"]
-    return _members({name: schema.REASONS.get(why, why) for name, why in rows.items()})
+    rows = images[images["status"] == "quarantined"]
+    return _members(rows.index, rows["reason"].map(lambda why: schema.REASONS.get(why, why)))
 
 
-def _members(reasons: dict[str, str], groups: dict[str, str] | None = None) -> pd.DataFrame:
-    groups = groups or {}
-    rows = [(name, why, groups.get(name, "")) for name, why in reasons.items()]
-    return pd.DataFrame(rows, columns=["image_id", "reason", "group"], dtype="object")
+def _members(ids: Any, reasons: Any, groups: Any = "") -> pd.DataFrame:
+    columns = {"image_id": ids, "reason": reasons, "group": groups}
+    plain = {k: v if isinstance(v, str) else np.asarray(v) for k, v in columns.items()}
+    return pd.DataFrame(plain, index=range(len(ids)), dtype="object")
 
 
 def _sampled(rows: pd.DataFrame, decided: pd.Index, sample: int) -> pd.DataFrame:
-    """Return whole groups, in the order of their (random) ids, up to ``sample`` images."""
+    """Return the first ``sample`` images in the order of their (random) ids, and whole groups."""
     group = rows["group"].where(rows["group"] != "", rows["image_id"])
     done = rows["image_id"].isin(decided).groupby(group).transform("any")
-    order = rows.assign(by=group, done=done).sort_values(["done", "by"], kind="stable")
-    last = order.groupby(["done", "by"], sort=True)["image_id"].transform("size")
-    ends = last.where(~order.duplicated(["done", "by"]), 0).cumsum()
-    return rows.loc[order.index[(ends <= sample).to_numpy()]]
+    by = [done.rename("done"), group.rename("by")]
+    sizes = rows["image_id"].groupby(by).transform("size")
+    order = pd.concat(by, axis=1).sort_values(["done", "by"], kind="stable")
+    firsts = sizes[order.index].where(~order.duplicated(), 0)
+    begins = firsts.cumsum() - sizes[order.index]
+    return rows.loc[order.index[(begins < sample).to_numpy()]]
 
 
 def _one_row_per_image(shown: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -175,40 +164,33 @@ def _described(
     """Join what the App shows and filters by to the chosen images."""
     rows = images.loc[chosen.index, IMAGE_COLUMNS].join(chosen)
     soft = labels.latest_soft(catalogue, TASK).set_index("image_id").reindex(rows.index)
-    splits = catalogue.read("splits").set_index("image_id")["split"]
-    words = soft["label"] + soft["attack_type"].radd("/").where(soft["attack_type"] != "", "")
+    given = catalogue.read("labels").query("task == @TASK")
+    split = catalogue.read("splits").drop_duplicates("image_id").set_index("image_id")["split"]
+    probs = np.array([np.nan if np.isscalar(row) else row[0] for row in soft["probs"]], dtype=float)
     rows = rows.assign(
-        label=words,
-        attack_type=soft["attack_type"].replace("", None),
-        soft_status=soft["status"],
-        p_bonafide=[
-            probs[0] if isinstance(probs, np.ndarray) else np.nan for probs in soft["probs"]
-        ],
-        given=labels.keys(_given(catalogue)).reindex(rows.index),
-        split=splits[~splits.index.duplicated()].reindex(rows.index),
-        decision=_decision_words(decisions).reindex(rows.index),
         group=rows["group"].str[:SHORT].replace("", None),
-        **{name: soft[name] for name in SOFT_COLUMNS},
+        label=_words(soft),
+        attack_type=soft["attack_type"].replace("", None),
+        confidence=soft["confidence"],
+        p_bonafide=probs,
+        soft_status=soft["status"],
+        teacher=soft["teacher"],
+        given=labels.keys(given).reindex(rows.index),
+        split=split.reindex(rows.index),
+        decision=decision_words(decisions).reindex(rows.index),
     )
     return rows.reset_index(drop=True)
 
 
-def _given(catalogue: Catalogue) -> pd.DataFrame:
-    given = catalogue.read("labels")
-    return given.loc[given["task"] == TASK, ["image_id", "label", "attack_type"]]
+def _words(rows: pd.DataFrame) -> pd.Series:
+    """Return `label` and `attack_type` as labels.key writes them."""
+    words: pd.Series = rows["label"] + rows["attack_type"].radd("/").where(
+        rows["attack_type"] != "", ""
+    )
+    return words
 
 
-def _decision_words(decisions: pd.DataFrame) -> pd.Series:
+def decision_words(decisions: pd.DataFrame) -> pd.Series:
     """Return `reject`, `keep`, `attack/print`, `keep attack/print`: what stands, in tag words."""
-    words = [
-        " ".join(
-            part
-            for part in (
-                row.action if row.action in ("reject", "keep") or not row.label else "",
-                labels.key(row.label, row.attack_type) if row.label else "",
-            )
-            if part
-        )
-        for row in decisions.itertuples()
-    ]
-    return pd.Series(words, index=decisions.index, dtype="object")
+    action = decisions["action"].where(decisions["action"].isin(["reject", "keep"]), "")
+    return (action + " " + _words(decisions)).str.strip()

@@ -62,8 +62,8 @@ def ten_thousand():
     poses = planted(np.random.default_rng(1), 10_000, 3_000, 8)
     best = {}
     for pose in range(8):
-        for start in range(0, 10_000, 1000):
-            bits = np.bitwise_count(poses[start : start + 1000, pose, None] ^ poses[:, 0])
+        for start in range(0, 10_000, 50):
+            bits = np.bitwise_count(poses[start : start + 50, pose, None] ^ poses[:, 0])
             for i, j in np.argwhere(bits <= 8).tolist():
                 if start + i < j:
                     found = (int(bits[i, j]), pose)
