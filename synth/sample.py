@@ -8,11 +8,12 @@ each file's true label, stands in `truth.csv`.
 
 import csv
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from curate import assets
+from curate import assets, engine
 from curate.errors import ConfigError
 from curate.faces import FaceDetector
 from curate.orient import find_upright
@@ -24,8 +25,10 @@ from synth.camera import Image
 from synth.generator import FaceGenerator, Faces, TurnOf
 from synth.plants import Shot, portion
 
-TRUSTED_TYPES = ("print", "replay_phone")
-MINED_TYPES = ("print", "replay_phone", "replay_tablet", "replay_monitor")  # two of them new
+TYPES = {  # two of the mined ones are new
+    "trusted/train": ("print", "replay_phone"),
+    "mined/train": ("print", "replay_phone", "replay_tablet", "replay_monitor"),
+}
 SHOTS = 4  # of a subject
 TRAIN = 0.7  # of the trusted subjects
 MINED_FROM = 101  # first subject number of the mined set
@@ -90,15 +93,16 @@ def make_sample(
     rngs = rng.spawn(count)
     latents = [faces.shots(person, SHOTS, own) for person, own in zip(people, rngs, strict=True)]
     drawn = generator.faces(np.concatenate(latents)).reshape(count, SHOTS, *faces.FACE)
-    shots: list[Shot] = []
-    for i, own in enumerate(rngs):
-        mined = i >= trusted_subjects
-        number = MINED_FROM + i - trusted_subjects if mined else i + 1
-        types = MINED_TYPES if mined else TRUSTED_TYPES
-        shots += _subject([faces.selfie(face, own) for face in drawn[i]], number, types, own)
-        if not mined:
-            _assign_split(shots[-SHOTS:], i, trusted_subjects)
-    return _write(folder, _plant(shots, rng))
+
+    def draw(i: int) -> list[Shot]:
+        selfies = [faces.selfie(face, rngs[i]) for face in drawn[i]]
+        if i >= trusted_subjects:
+            return _subject(selfies, "mined/train", MINED_FROM + i - trusted_subjects, rngs[i])
+        shots = _subject(selfies, "trusted/train", i + 1, rngs[i])
+        return _assign_split(shots, i, trusted_subjects)
+
+    subjects = engine.mapped(draw, range(count), threads=engine.threads(0))
+    return _write(folder, _plant(list(chain.from_iterable(subjects)), rng))
 
 
 def _turn_of() -> TurnOf:
@@ -106,15 +110,13 @@ def _turn_of() -> TurnOf:
     return lambda rgb: find_upright(rgb, detect).turn
 
 
-def _subject(
-    selfies: list[Image], number: int, types: tuple[str, ...], rng: np.random.Generator
-) -> list[Shot]:
+def _subject(selfies: list[Image], place: str, number: int, rng: np.random.Generator) -> list[Shot]:
     """Return the shots of one person: one to three bona fide ones, the rest attacks on them."""
     n_live = int(rng.choice([1, 2, 3], p=[0.2, 0.6, 0.2]))
     shots: list[Shot] = []
     for i in range(SHOTS):
         live = i < n_live
-        attack_type = "" if live else str(rng.choice(types))
+        attack_type = "" if live else str(rng.choice(TYPES[place]))
         rgb, parent = selfies[i], None
         if not live and rng.random() >= OFF_DISK:
             parent = shots[rng.integers(n_live)]
@@ -122,7 +124,7 @@ def _subject(
         rgb, _ = simulate(rgb, attack_type or BONAFIDE, int(rng.integers(2**31)))
         shots.append(
             Shot(
-                place="mined/train" if number >= MINED_FROM else "trusted/train",
+                place=place,
                 number=number,
                 index=i + 1,
                 subject=f"person{number}",
@@ -136,7 +138,7 @@ def _subject(
     return shots
 
 
-def _assign_split(shots: list[Shot], i: int, subjects: int) -> None:
+def _assign_split(shots: list[Shot], i: int, subjects: int) -> list[Shot]:
     """Move test subjects to the test split, and half of the shots of the last few train ones."""
     first_test = round(TRAIN * subjects)
     both = max(1, round(BOTH * subjects))
@@ -151,6 +153,7 @@ def _assign_split(shots: list[Shot], i: int, subjects: int) -> None:
     if 0 < len(moved) < len(shots):
         for shot in shots:
             shot.note = "subject in train and test"
+    return shots
 
 
 def _plant(shots: list[Shot], rng: np.random.Generator) -> list[Shot]:

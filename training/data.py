@@ -1,0 +1,151 @@
+"""What is trained on, and what is measured on: rows of the catalogue, and their crops in memory.
+
+Training takes every usable image with a label: given, decided by a person, soft and accepted,
+synthetic. Development and test images are real ones whose label a person or a trusted source gave.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate import engine, labels, schema
+from curate.catalogue import Catalogue
+from curate.crops import face_crop
+from curate.errors import DataError
+
+Crops = NDArray[np.uint8]
+Track = Callable[[Iterator[Crops], int, str], Iterator[Crops]]
+
+TRUTHS = ("given", "decision")  # what a label of dev and test may rest on
+IN_MEMORY = 1 << 30  # bytes of crops held in RAM; more are kept in a file
+HASHED = ["split", "label", "attack_type", "p_bonafide", "turn", "mirror", "face"]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Rows of `images` with label, attack_type, basis, p_bonafide and split, sorted by image_id.
+
+    ``left_out`` counts labelled training images withheld because dev or test know their subject.
+    """
+
+    train: pd.DataFrame
+    dev: pd.DataFrame
+    test: pd.DataFrame
+    left_out: int = 0
+
+    def fingerprint(self) -> str:
+        """Return the sha256 of what training and measuring see of the catalogue."""
+        every = pd.concat([self.train, self.dev, self.test]).sort_index()
+        faces = every["face"].map(lambda box: np.asarray(box, np.float32).tolist())
+        text = every.assign(face=faces)[HASHED].to_json(orient="index", double_precision=10)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def frames(catalogue: Catalogue, task: str = "liveness") -> Frames:
+    """Return the rows to train on, to fix the threshold on, and to test on.
+
+    Raises:
+        DataError: a split lacks bona fide images or attacks.
+    """
+    known = labels.resolved(catalogue, task)
+    usable = labels.usable(catalogue).drop(columns="image_id").join(known, how="inner")
+    rows = usable.assign(split=_splits(catalogue, usable)).rename_axis("image_id").sort_index()
+    trusted = rows["basis"].isin(TRUTHS) & (rows["origin"] != "synthetic")
+    dev, test = (rows[trusted & (rows["split"] == name)] for name in ("dev", "test"))
+    train = rows[rows["split"] == "train"]
+    held_out = pd.concat([dev["subject"], test["subject"]]).dropna()
+    leaks = train["subject"].isin(held_out) | (train["reason"] == "contamination")
+    found = Frames(train[~leaks], dev, test, int(leaks.sum()))
+    _check(found)
+    return found
+
+
+def weights(rows: pd.DataFrame) -> NDArray[np.float32]:
+    """Return a weight per row, of mean 1: half the mass to bona fide, the rest shared by attack type.
+
+    Each attack type gets an equal share, however few its images; so does each image within a type.
+    """
+    kinds = rows["attack_type"].where(rows["label"] == schema.ATTACK, schema.BONAFIDE)
+    counts = kinds.value_counts()
+    attacks = len(counts) - (schema.BONAFIDE in counts)
+    share = {kind: 0.5 if kind == schema.BONAFIDE else 0.5 / attacks for kind in counts.index}
+    each = kinds.map({kind: share[kind] / counts[kind] for kind in counts.index})
+    return (each.to_numpy(float) / each.mean()).astype(np.float32)
+
+
+def stream(rows: pd.DataFrame, *, scale: float, size: int, threads: int) -> Iterator[Crops]:
+    """Yield the (size, size, 3) uint8 face crop of each row, in order, decoded by threads.
+
+    Raises:
+        SourceError: an original is gone or no longer decodes.
+    """
+    yield from engine.mapped(
+        lambda row: face_crop(row, scale=scale, size=size),
+        rows.to_dict("records"),
+        threads=threads,
+    )
+
+
+def hold(crops: Iterator[Crops], shape: tuple[int, int], spill: Path) -> Crops:
+    """Return ``crops`` as one (n, side, side, 3) uint8 array; ``shape`` is (n, side).
+
+    Above IN_MEMORY bytes the array is the file ``spill``, mapped into memory.
+    """
+    n, side = shape
+    whole = (n, side, side, 3)
+    held: Crops
+    if int(np.prod(whole, dtype=np.int64)) > IN_MEMORY:
+        spill.parent.mkdir(parents=True, exist_ok=True)
+        held = np.lib.format.open_memmap(spill, mode="w+", dtype=np.uint8, shape=whole)
+    else:
+        held = np.empty(whole, np.uint8)
+    for position, crop in enumerate(crops):
+        held[position] = crop
+    return held
+
+
+def counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Return bonafide or attack type -> basis (given, decision, soft, synthetic) -> images."""
+    kinds = rows["attack_type"].where(rows["label"] == schema.ATTACK, schema.BONAFIDE)
+    bases = rows["basis"].where(rows["origin"] != "synthetic", "synthetic")
+    table: dict[str, dict[str, int]] = {}
+    for (kind, basis), size in rows.groupby([kinds, bases]).size().items():  # type: ignore[misc]
+        table.setdefault(str(kind), {})[str(basis)] = int(size)
+    return table
+
+
+def _splits(catalogue: Catalogue, rows: pd.DataFrame) -> pd.Series:
+    """Return the split of each row; of a synthetic image that of its parent, whatever it says."""
+    of = catalogue.read("splits").drop_duplicates("image_id", keep="last")
+    of = of.set_index("image_id")["split"]
+    own = pd.Series(of.reindex(rows.index).to_numpy(), index=rows.index, dtype="object")
+    inherited = of.reindex(rows["parent_id"].to_numpy()).to_numpy()
+    return own.where(rows["parent_id"].isna(), inherited)
+
+
+def _check(found: Frames) -> None:
+    for name in schema.SPLITS:
+        rows = getattr(found, name)
+        have = {kind: int((rows["label"] == kind).sum()) for kind in (schema.BONAFIDE, "attack")}
+        if not all(have.values()):
+            source = "labelled" if name == "train" else "real images with a trusted label or decision"
+            raise DataError(
+                f"split {name} holds {have['bonafide']} bonafide and {have['attack']} attack images "
+                f"({source}); retrain needs both in train, dev and test.\n"
+                f"Next: {_remedy(name, found.left_out)}"
+            )
+
+
+def _remedy(split: str, left_out: int) -> str:
+    if split == "train":
+        lost = f" ({left_out} were withheld: dev or test know their subject)" if left_out else ""
+        return f"curate softlabel --threshold 0.9, then curate review{lost}; or ingest more images"
+    return (
+        "curate ingest FOLDER --trust given with both classes and several subjects, "
+        "or decide labels in curate review"
+    )
