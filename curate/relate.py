@@ -106,13 +106,9 @@ def _hashes(images: pd.DataFrame) -> np.ndarray:
 
 
 def _compared(pairs: pd.DataFrame, facts: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
-    """Add `similarity`; null for pairs of one clip or of two strangers, which need none."""
-    a, b = (facts[["subject", "clip"]].reindex(pairs[side]) for side in ("a", "b"))
-    one_clip = (a["clip"].to_numpy() == b["clip"].to_numpy()) & a["clip"].notna().to_numpy()
-    strangers = (a["subject"].to_numpy() != b["subject"].to_numpy()) & (
-        a["subject"].notna().to_numpy() & b["subject"].notna().to_numpy()
-    )
-    worth = np.flatnonzero(~(one_clip | strangers))
+    """Add `similarity`; null for pairs of one clip, which need none."""
+    a, b = (facts["clip"].reindex(pairs[side]) for side in ("a", "b"))
+    worth = np.flatnonzero(~((a.to_numpy() == b.to_numpy()) & a.notna().to_numpy()))
     uris = facts["uri"]
     gray = lru_cache(CACHED)(_gray)
 
@@ -140,12 +136,16 @@ def _groups(
 ) -> pd.Series:
     columns = ["image_id", "subject", "clip", "parent_id"]
     belongings = pd.concat([images[columns], places.reindex(columns=columns)], ignore_index=True)
-    earlier = catalogue.read("pairs", ["a", "b", "kind"])
-    tied = pd.concat([earlier, pairs[["a", "b", "kind"]]])
-    tied = tied.loc[tied["kind"].isin(LINKING), ["a", "b"]]
+    tied = pd.concat([_tied(catalogue.read("pairs")), _tied(pairs)])
     links = np.concatenate([splits.column_links(belongings), tied.to_numpy(object)])
     ids = images["image_id"].to_numpy(object)
     return pd.Series(splits.groups(ids, links), index=ids)
+
+
+def _tied(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return a, b of the pairs that must share a side: also one picture under two people's names."""
+    same_picture = pairs["similarity"] >= duplicates.MIN_SIMILARITY
+    return pairs.loc[pairs["kind"].isin(LINKING) | same_picture, ["a", "b"]]
 
 
 def _assigned(
@@ -186,8 +186,10 @@ def _homes(
     earlier = catalogue.read("pairs", ["a", "b", "cluster"]).query("cluster != ''")
     clusters = pd.concat([earlier.set_index(side)["cluster"] for side in ("a", "b")])
     frame["cluster"] = clusters[~clusters.index.duplicated()].reindex(frame.index)
-    # In steps of a tenth: a re-encoding that moves the box by a pixel makes no larger face.
-    frame["face_area"] = [np.round(np.log(box[2] * box[3]) / np.log(1.1)) for box in frame["face"]]
+    # In steps: a re-encoding that moves the box by a pixel makes the face neither larger nor sharper.
+    areas = np.array([box[2] * box[3] for box in frame["face"]])
+    frame["face_area"] = np.round(np.log(areas) / np.log(1.1))
+    frame["sharpness"] = np.round(np.log(frame["sharpness"] + 0.1) / np.log(1.25))
     frame["order"] = np.argsort(np.argsort(frame["uri"].to_numpy(), kind="stable"), kind="stable")
     kept = duplicates.keep_best(frame.rename_axis(None), pairs)
     return kept.set_index("image_id")["cluster"]
@@ -195,7 +197,9 @@ def _homes(
 
 def _finished_pairs(pairs: pd.DataFrame, homes: pd.Series, contaminated: set[str]) -> pd.DataFrame:
     barred = pairs["a"].isin(contaminated) | pairs["b"].isin(contaminated)
-    kind = pairs["kind"].mask(barred & (pairs["kind"] == "duplicate"), "contamination")
+    same_picture = pairs["similarity"] >= duplicates.MIN_SIMILARITY
+    leaks = barred & same_picture & (pairs["kind"] != "recapture")
+    kind = pairs["kind"].mask(leaks, "contamination")
     a, b = pairs["a"].map(homes), pairs["b"].map(homes)
     together = (kind == "duplicate") & a.notna() & (a == b)
     pairs = pairs.assign(kind=kind, cluster=a.where(together, ""))

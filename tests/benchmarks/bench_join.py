@@ -40,14 +40,14 @@ def face_like_poses(rng, count):
 
 
 def plant(rng, poses):
-    """Bring some rows within RADIUS bits of a pose of others; return the first of each pair."""
+    """Bring some rows within RADIUS bits of a pose of earlier ones, which it returns."""
     count = int(len(poses) * PLANTED)
-    copies, originals = rng.permutation(len(poses))[: 2 * count].reshape(2, -1)
+    originals, copies = np.sort(rng.permutation(len(poses))[: 2 * count].reshape(2, -1), axis=0)
     flips = np.zeros(count, np.uint64)
     for _ in range(RADIUS):
         flips |= np.uint64(1) << rng.integers(0, 64, count, dtype=np.uint64)
     poses[copies, 0] = poses[originals, rng.integers(0, 8, count)] ^ flips
-    return np.minimum(copies, originals)
+    return originals
 
 
 def brute_force(poses, rows):

@@ -246,14 +246,14 @@ def test_no_subject_copy_or_recapture_sits_on_both_sides_of_a_split(
     save(here / "train" / "normal" / "50_1.jpg", draw_portrait(0), 70)  # a copy under a new name
     (here / "train" / "spoof" / "51_1.jpg").write_bytes(
         save(here / "x.jpg", draw_portrait(101), 60).read_bytes()
-    )  # a recapture of a test image
+    )  # a copy of a test attack under a new name
     (here / "x.jpg").unlink()
     assert curate("ingest", here, "--recipe", "takehome").code == 0
     images = catalogue.read("images").set_index("image_id")
     split = catalogue.read("splits").set_index("image_id")["split"]
     held_back = images[images["reason"] == "contamination"]
     names = sorted(Path(uri).name for uri in held_back["uri"])
-    assert names == ["0_9.jpg", "50_1.jpg"]
+    assert names == ["0_9.jpg", "50_1.jpg", "51_1.jpg"]
     assert not set(held_back.index) & set(split.index)
     sides = images.join(split, how="inner").groupby("subject")["split"].nunique()
     assert (sides == 1).all()
