@@ -29,8 +29,8 @@ class Catalogue:
         if table == "runs":
             return self._load(table, columns)
         run_column = schema.RUN_COLUMN[table]
-        visible = pc.field(run_column).isin(list(self.runs_standing()["run_id"]))
-        return self._load(table, columns, visible)
+        standing = pa.array(list(self.runs_standing()["run_id"]), pa.string())
+        return self._load(table, columns, pc.field(run_column).isin(standing))
 
     def runs_standing(self) -> pd.DataFrame:
         """Return the rows of `runs` that are not undone, oldest first."""

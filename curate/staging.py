@@ -1,6 +1,7 @@
 """Work in progress on disk, so that a killed ingest goes on where it stopped."""
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 
 from curate import schema
 
-PART_ROWS = 256  # records a kill may cost
+PART_SECONDS = 2.0  # of work a kill may cost
 Key = tuple[str, int, int]  # uri, bytes, mtime_ns: while these hold, so does the record
 
 
@@ -20,6 +21,7 @@ class Staging:
         """Stage under ``folder``, made on the first flush."""
         self.folder = folder
         self._pending: list[dict[str, Any]] = []
+        self._flushed = time.monotonic()
 
     def load(self) -> dict[Key, dict[str, Any]]:
         """Return the records that an earlier, killed run left, by uri, size and time."""
@@ -30,13 +32,14 @@ class Staging:
         return {(row["uri"], row["bytes"], row["mtime_ns"]): row for row in records}
 
     def add(self, record: dict[str, Any]) -> None:
-        """Take one record; every PART_ROWS of them reach the disk."""
+        """Take one record; every PART_SECONDS what came since reaches the disk."""
         self._pending.append(record)
-        if len(self._pending) >= PART_ROWS:
+        if time.monotonic() - self._flushed >= PART_SECONDS:
             self.flush()
 
     def flush(self) -> None:
         """Write what is pending as one part: under another name first, then renamed."""
+        self._flushed = time.monotonic()
         if not self._pending:
             return
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ FACE = (64, 64, 3)
 BATCH = 128  # faces at once
 LIKENESS = (0.20, 0.35)  # length of a shot's step from its person, as a share of the person's
 SIZE = (512, 384)  # height, width of a selfie
-PROBES = 3  # shots of a person that must all be seen upright
+PROBES = 2  # shots of a person that must all be seen upright
 PATIENCE = 20  # candidates looked at for each person wanted
 
 

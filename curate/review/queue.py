@@ -24,8 +24,8 @@ LISTS = {
     "tagged": "tags that could not be taken last time",
 }
 
-IMAGE_COLUMNS = ["image_id", "uri", "source", "subject", "origin", "status", "turn", "mirror",
-                 "width", "height"]  # fmt: skip
+IMAGE_COLUMNS = ["image_id", "uri", "source", "subject", "origin", "status", "reason", "turn",
+                 "mirror", "width", "height"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,8 @@ def _turned(images: pd.DataFrame) -> pd.DataFrame:
 
 def _quarantined(images: pd.DataFrame) -> pd.DataFrame:
     rows = images[images["status"] == "quarantined"]
-    return _members(rows.index, rows["reason"].map(lambda why: schema.REASONS.get(why, why)))
+    words = rows["reason"].map(lambda why: f"{why}: {schema.REASONS.get(why, '')}".strip(": "))
+    return _members(rows.index, words)
 
 
 def _members(ids: Any, reasons: Any, groups: Any = "") -> pd.DataFrame:

@@ -27,22 +27,24 @@ from curate.workspace import Workspace
 
 PREFIX = "review-"
 TEXTS = ("image_id", "decision", "given", "soft_status", "attack_type", "teacher", "status",
-         "group", "subject", "split", "source", "origin", "uri")  # fmt: skip
+         "reason", "group", "subject", "split", "source", "origin", "uri")  # fmt: skip
 FIELDS: dict[str, type[Any]] = dict.fromkeys(TEXTS, fo.StringField) | {
     "p_bonafide": fo.FloatField,
     "turn": fo.IntField,
 }
-INDEXED = ("soft.label", "soft.confidence", "lists", "group", "decision", "given", "status",
+INDEXED = ("image_id", "soft.label", "soft.confidence", "lists", "group", "decision", "given", "status",
            "subject", "split", "source", "teacher", "soft_status", "p_bonafide")  # fmt: skip
 ON_THUMBNAIL = ("tags", "soft", "given", "decision", "reasons")
 SIDEBAR = {
     "decide": ("tags", "decision", "soft", "p_bonafide", "given", "reasons", "soft_status"),
-    "where it comes from": ("status", "group", "subject", "split", "source", "origin", "turn",
-                            "attack_type", "teacher", "lists"),
+    "where it comes from": ("status", "reason", "group", "subject", "split", "source", "origin",
+                            "turn", "attack_type", "teacher", "lists"),
     "identity": ("image_id", "uri", "id", "filepath", "metadata", "created_at",
                  "last_modified_at"),
 }  # fmt: skip
 TOGETHER = [("group", 1), ("status", -1)]  # a group lies together, the copy that is kept first
+ORDER = {"queue": "soft.confidence", "duplicates": TOGETHER, "recapture": TOGETHER,
+         "turned": "turn", "quarantined": "reason", "tagged": "soft.confidence"}  # fmt: skip
 COLOURS = {"queue": "yellow", "duplicates": "blue", "recapture": "red", "turned": "green",
            "quarantined": "gray", "tagged": "orange"}  # fmt: skip
 
@@ -137,7 +139,8 @@ def pull(workspace: Workspace, dataset: fo.Dataset) -> Pulled:
         counts = judged.decisions["action"].value_counts()
         run.counts = {str(action): int(count) for action, count in counts.items()}
     # After the run is on record: were we killed between, the next pull finds nothing new to add.
-    _settle(dataset, judged, queue.decision_words(labels.decided(workspace.catalogue, TASK)))
+    standing = labels.decided(workspace.catalogue, TASK).set_index("image_id")
+    _settle(dataset, judged, queue.decision_words(standing))
     run_id = run.run_id if run.recorded else ""
     return Pulled(run_id, run.counts, judged.problems)
 
@@ -151,7 +154,8 @@ def _settle(dataset: fo.Dataset, judged: tags.Judged, standing: pd.Series) -> No
     for word, ids in by_tag.items():
         dataset.select_by("image_id", ids).untag_samples(word)
     view = dataset.select_by("image_id", list(judged.taken), ordered=True)
-    view.set_values("decision", standing.reindex(view.values("image_id")).tolist())
+    words = [f"decided: {standing[image_id]}" for image_id in view.values("image_id")]
+    view.set_values("decision", words)
 
 
 def _declared(name: str, generation: str) -> fo.Dataset:
@@ -168,7 +172,12 @@ def _declared(name: str, generation: str) -> fo.Dataset:
 
 
 def _sample(row: pd.Series, media: Path, carried: dict[str, list[str]]) -> fo.Sample:
-    known = {name: None if pd.isna(row[name]) else row[name] for name in FIELDS}
+    known = {name: None if pd.isna(row[name]) else row[name] or None for name in TEXTS}
+    known["turn"] = int(row["turn"])
+    known["p_bonafide"] = None if pd.isna(row["p_bonafide"]) else float(row["p_bonafide"])
+    # On a thumbnail they stand side by side without their names.
+    for name, said in (("given", "given"), ("decision", "decided")):
+        known[name] = known[name] and f"{said}: {known[name]}"
     soft = None if pd.isna(row["label"]) else row["label"]
     return fo.Sample(
         filepath=str(media / thumbs.name(row)),
@@ -187,10 +196,8 @@ def _arrange(dataset: fo.Dataset) -> None:
     for name, text in LISTS.items():
         view = dataset.match(F("lists").contains(name))
         if len(view):
-            view = view.sort_by(
-                TOGETHER if name in ("duplicates", "recapture") else "soft.confidence"
-            )
-            dataset.save_view(name, view, description=text, color=COLOURS[name])
+            ordered = view.sort_by(ORDER[name])
+            dataset.save_view(name, ordered, description=text, color=COLOURS[name])
     config = dataset.app_config
     config.active_fields = fo.ActiveFields(paths=list(ON_THUMBNAIL))
     config.sidebar_groups = [

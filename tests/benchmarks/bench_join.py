@@ -3,9 +3,9 @@
     python tests/benchmarks/bench_join.py [count ...]
 
 Two sets of each size: random bits, and face-like ones (pHashes of random thumbnails whose
-amplitudes fall with frequency as those of photographs do, so that buckets are uneven). In both, 15 %
-are planted within 8 bits of a pose of another image. Brute force is numpy's bitwise_count over a
-sample of planted rows, scaled up; the sample also checks the join, pair by pair.
+amplitudes fall with frequency as those of photographs do, so that buckets are uneven). In both,
+15 % are planted within 8 bits of a pose of another image. Brute force is numpy's bitwise_count over
+a sample of planted rows, scaled up; the sample also checks the join, pair by pair.
 """
 
 import sys

@@ -1,0 +1,312 @@
+"""What is shown to a person, and what tags come to. No FiftyOne, no MongoDB."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate import labels, runs, schema, workspace
+from curate.review import queue, tags
+
+STANDING = pd.DataFrame(columns=["image_id", "action", "label", "attack_type"])
+
+
+def image(name, **columns):
+    row = {
+        "image_id": name, "uri": f"/x/{name}.jpg", "also_at": [], "source": "s", "subject": "s/p",
+        "origin": "mined", "turn": 0, "mirror": "no", "status": "kept", "reason": "",
+        "width": 64, "height": 48, "face": np.float32([0, 0, 9, 9]),
+    }  # fmt: skip
+    return row | columns
+
+
+def soft(name, label="bonafide", attack_type="", confidence=0.6, **columns):
+    p = confidence if label == "bonafide" else 1 - confidence
+    probs = np.full(10, (1 - p) / 9, dtype=np.float32)
+    probs[0] = p
+    row = {
+        "image_id": name, "task": "liveness", "part": "", "label": label,
+        "attack_type": attack_type, "confidence": confidence, "probs": probs, "status": "review",
+        "reason": "low confidence", "teacher": "t", "threshold": 0.9,
+    }  # fmt: skip
+    return row | columns
+
+
+def given_label(name, label, attack_type=""):
+    return {"image_id": name, "task": "liveness", "part": "", "label": label,
+            "attack_type": attack_type, "source": "s", "trusted": True}  # fmt: skip
+
+
+def decision(name, action, label="", attack_type="", at="2026-01-01T00:00:00.000000+00:00"):
+    return {"image_id": name, "task": "liveness", "part": "", "action": action, "label": label,
+            "attack_type": attack_type, "reviewer": "r", "at": at}  # fmt: skip
+
+
+def pair(a, b, kind, cluster=""):
+    return {"a": a, "b": b, "kind": kind, "relation": "same", "distance": 0, "similarity": 1.0,
+            "cluster": cluster}  # fmt: skip
+
+
+@pytest.fixture
+def build(tmp_path):
+    here = workspace.create(tmp_path)
+
+    def build(*, sample=queue.SAMPLE, also=(), **tables):
+        with runs.start(here, "test", {}) as run:
+            for table, rows in tables.items():
+                run.append(table, pd.DataFrame(rows))
+        built = queue.build(here.catalogue, also=also, sample=sample)
+        return built, built.images.set_index("image_id")
+
+    return build
+
+
+def lists(rows):
+    return rows["lists"].map(set).to_dict()
+
+
+def test_soft_labels_in_review_wait_and_accepted_ones_do_not(build):
+    built, rows = build(
+        images=[image("a"), image("b")],
+        soft_labels=[
+            soft("a", "attack", "print", 0.62),
+            soft("b", status="accepted", confidence=0.95),
+        ],
+    )
+    assert lists(rows) == {"a": {"queue"}}
+    a = rows.loc["a"]
+    assert (a["label"], a["attack_type"], a["reasons"]) == (
+        "attack/print",
+        "print",
+        ["low confidence"],
+    )
+    assert a["confidence"] == pytest.approx(0.62)
+    assert a["p_bonafide"] == pytest.approx(0.38)
+
+
+def test_contradictory_given_labels_and_undecided_turns_wait(build):
+    _, rows = build(
+        images=[image("a"), image("b", turn=-1), image("c")],
+        labels=[
+            given_label("a", "bonafide"),
+            given_label("a", "attack", "print"),
+            given_label("c", "bonafide"),
+        ],
+    )
+    assert lists(rows) == {"a": {"queue"}, "b": {"queue"}}
+    assert rows.loc["a", "given"] == labels.CONFLICT
+    assert pd.isna(rows.loc["b", "confidence"])
+
+
+@pytest.mark.parametrize("action", schema.ACTIONS)
+def test_what_a_person_decided_leaves_the_queue(build, action):
+    _, rows = build(
+        images=[image("a"), image("b", turn=-1)],
+        soft_labels=[soft("a")],
+        decisions=[decision("a", action), decision("b", action)],
+    )
+    assert rows.empty
+
+
+def test_duplicates_come_with_the_copy_that_is_kept(build):
+    _, rows = build(
+        images=[image("k"), image("d1", status="duplicate"), image("d2", status="duplicate")],
+        pairs=[pair("d1", "k", "duplicate", "k"), pair("d1", "d2", "duplicate", "k")],
+    )
+    assert lists(rows) == dict.fromkeys(("k", "d1", "d2"), {"duplicates"})
+    assert set(rows["group"]) == {"k"}
+    assert rows.loc["d1", "reasons"] == ["duplicate of k"]
+    assert rows.loc["k", "reasons"] == ["the copy that is kept"]
+
+
+def test_recapture_pairs_that_share_an_image_lie_together(build):
+    names = ["a", "b", "c", "x", "y"]
+    _, rows = build(
+        images=[image(name) for name in names],
+        pairs=[
+            pair("b", "a", "recapture"),
+            pair("b", "c", "recapture"),
+            pair("y", "x", "recapture"),
+        ],
+    )
+    assert rows["group"].to_dict() == {"a": "a", "b": "a", "c": "a", "x": "x", "y": "x"}
+
+
+def test_turned_and_quarantined_are_shown_and_unreadable_ones_counted(build):
+    built, rows = build(
+        images=[
+            image("t", turn=90),
+            image("q", status="quarantined", reason="no_face", turn=180),
+            image("u", status="quarantined", reason="truncated", width=None, height=None),
+        ]
+    )
+    assert lists(rows) == {"t": {"turned"}, "q": {"quarantined"}}
+    assert rows.loc["q", "reasons"] == [f"no_face: {schema.REASONS['no_face']}"]
+    assert built.unreadable == 1
+
+
+def test_an_image_in_two_lists_is_one_row(build):
+    built, rows = build(images=[image("a", turn=90)], soft_labels=[soft("a")])
+    assert lists(rows) == {"a": {"queue", "turned"}}
+    assert built.totals["queue"] == built.totals["turned"] == 1
+
+
+def test_tagged_images_are_shown_whatever_else_they_are(build):
+    _, rows = build(images=[image("a"), image("b")], also=["b", "gone"])
+    assert lists(rows) == {"b": {"tagged"}}
+
+
+def test_lists_are_sampled_undecided_first_and_the_queue_is_not(build):
+    built, rows = build(
+        images=[image(f"t{n}", turn=90) for n in range(9)] + [image(f"w{n}") for n in range(9)],
+        soft_labels=[soft(f"w{n}") for n in range(9)],
+        decisions=[decision("t0", "keep")],
+        sample=4,
+    )
+    shown = lists(rows)
+    assert {name for name in shown if "turned" in shown[name]} == {"t1", "t2", "t3", "t4"}
+    assert sum("queue" in names for names in shown.values()) == 9
+    assert built.totals["turned"] == 9
+
+
+def test_a_sample_takes_whole_clusters(build):
+    images, pairs = [], []
+    for cluster in ("a", "b", "c"):
+        images.append(image(f"{cluster}0"))
+        for n in (1, 2):
+            images.append(image(f"{cluster}{n}", status="duplicate"))
+            pairs.append(pair(f"{cluster}{n}", f"{cluster}0", "duplicate", f"{cluster}0"))
+    _, rows = build(images=images, pairs=pairs, sample=4)
+    assert rows["group"].value_counts().to_dict() == {"a0": 3, "b0": 3}
+
+
+def test_an_empty_workspace_has_nothing_to_review(build):
+    built, rows = build()
+    assert rows.empty
+    assert built.unreadable == 0
+
+
+def test_what_stands_is_said_in_tag_words():
+    rows = pd.DataFrame(
+        [
+            decision("a", "reject"),
+            decision("b", "relabel", "attack", "print"),
+            decision("c", "keep"),
+            decision("d", "keep", "bonafide"),
+        ]
+    )
+    words = queue.decision_words(rows.set_index("image_id"))
+    assert words.tolist() == ["reject", "attack/print", "keep", "keep bonafide"]
+
+
+def judged(words, label=None, standing=STANDING):
+    tagged = pd.DataFrame([["i", list(words), label]], columns=["image_id", "tags", "label"])
+    return tags.judge(tagged, standing)
+
+
+def only(found):
+    return tuple(found.decisions.iloc[0][["action", "label", "attack_type"]])
+
+
+@pytest.mark.parametrize(
+    ("words", "soft_label", "expected"),
+    [
+        (["accept"], "attack/print", ("accept", "attack", "print")),
+        (["accept"], "bonafide", ("accept", "bonafide", "")),
+        (["reject"], "bonafide", ("reject", "", "")),
+        (["keep"], None, ("keep", "", "")),
+        (["keep", "print"], None, ("keep", "attack", "print")),
+        (["keep", "accept"], "bonafide", ("keep", "bonafide", "")),
+        (["bonafide"], "attack/print", ("relabel", "bonafide", "")),
+        (["attack"], None, ("relabel", "attack", "unknown")),
+        (["attack", "mask_3d"], None, ("relabel", "attack", "mask_3d")),
+        (["accept", "print"], "attack/print", ("accept", "attack", "print")),
+        (["accept", "print"], "attack/unknown", ("relabel", "attack", "print")),
+        ([" Reject "], None, ("reject", "", "")),
+        *(([name], None, ("relabel", "attack", name)) for name in schema.ATTACK_TYPES),
+    ],
+)
+def test_tags_make_decisions(words, soft_label, expected):
+    found = judged(words, soft_label)
+    assert only(found) == expected
+    assert found.taken == {"i": sorted(words)}
+    assert not found.problems
+
+
+@pytest.mark.parametrize(
+    ("words", "soft_label"),
+    [
+        (["accept", "reject"], "bonafide"),
+        (["reject", "keep"], None),
+        (["reject", "print"], None),
+        (["print", "cutout"], None),
+        (["bonafide", "attack"], None),
+        (["bonafide", "print"], None),
+        (["accept", "print"], "bonafide"),
+        (["accept", "attack"], "bonafide"),
+        (["accept"], None),
+    ],
+)
+def test_contradictory_tags_are_reported_and_left(words, soft_label):
+    found = judged(words, soft_label)
+    assert found.decisions.empty
+    assert not found.taken
+    assert "i" in found.problems
+
+
+def test_unknown_tags_are_reported_and_known_ones_beside_them_taken():
+    found = judged(["reject", "rejct"])
+    assert only(found) == ("reject", "", "")
+    assert found.taken == {"i": ["reject"]}
+    assert found.problems == {"i": "unknown tag 'rejct'"}
+
+
+@pytest.mark.parametrize(
+    ("stood", "words", "expected"),
+    [
+        (("keep", "", ""), ["print"], ("keep", "attack", "print")),
+        (("relabel", "bonafide", ""), ["keep"], ("keep", "bonafide", "")),
+        (("keep", "bonafide", ""), ["reject"], ("reject", "", "")),
+        (("reject", "", ""), ["keep"], ("keep", "", "")),
+        (("reject", "", ""), ["print"], ("relabel", "attack", "print")),
+    ],
+)
+def test_a_decision_keeps_what_it_does_not_speak_of(stood, words, expected):
+    assert only(judged(words, standing=STANDING_WITH(stood))) == expected
+
+
+def STANDING_WITH(stood):
+    return pd.DataFrame([("i", *stood)], columns=STANDING.columns)
+
+
+@given(
+    words=st.sets(st.sampled_from(sorted(tags.VOCABULARY)), min_size=1, max_size=4),
+    soft_label=st.sampled_from([None, "bonafide", "attack/print", "attack/unknown"]),
+)
+def test_judging_what_was_just_decided_adds_nothing(words, soft_label):
+    first = judged(words, soft_label)
+    again = judged(words, soft_label, first.decisions)
+    assert again.decisions.empty
+    assert again.taken == first.taken
+    assert ("i" in first.taken) != ("i" in first.problems)
+    bad = set(first.decisions["attack_type"]) - {"", *schema.ATTACK_TYPES}
+    assert not bad
+    schema.conform("decisions", tags.rows(first, task="liveness", reviewer="r", at="t"))
+
+
+def test_problems_are_summed_up_by_kind():
+    problems = {str(n): "unknown tag 'x'" for n in range(3)} | {"y": "two labels: a, b"}
+    assert tags.summary(problems) == ["3 images: unknown tag 'x'", "1 image: two labels: a, b"]
+
+
+def test_the_review_command_is_light_until_it_runs():
+    code = (
+        "import sys, curate.review.cli;"
+        "print(sorted({'fiftyone', 'pymongo', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
