@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate.hashes import Pose, apply_pose
+from curate.labels import differs
 
 # Of aligned live and attack images of one person none reached it where the attack was a print or a
 # phone, and 1.2 % of close crops where it was a tablet: labels and clips must do the rest.
@@ -71,17 +72,6 @@ def _correlation(x: Small, y: Small) -> float:
     return float(np.clip((x * y).sum() / norm, -1, 1)) if norm else 0.0
 
 
-def labels_conflict(one: str | float | None, other: str | float | None) -> bool:
-    """Tell whether two label keys ("bonafide", "attack/print", None) say different things.
-
-    A missing label contradicts nothing, and "attack/unknown" contradicts only "bonafide".
-    """
-    if pd.isna(one) or pd.isna(other) or one == other:
-        return False
-    unknown = "attack/unknown" in (one, other)
-    return not unknown or "bonafide" in (one, other)
-
-
 def judge(
     pairs: pd.DataFrame, images: pd.DataFrame, *, min_similarity: float = MIN_SIMILARITY
 ) -> pd.DataFrame:
@@ -94,7 +84,7 @@ def judge(
     """
     facts = images[["subject", "clip", "label_key"]]
     a, b = (facts.reindex(pairs[side]).reset_index(drop=True) for side in ("a", "b"))
-    contradict = np.fromiter(map(labels_conflict, a["label_key"], b["label_key"]), bool, len(pairs))
+    contradict = np.fromiter(map(differs, a["label_key"], b["label_key"]), bool, len(pairs))
     agree = pairs["similarity"].to_numpy(float) >= min_similarity
     kind = np.select(
         [_compare(a, b, "subject") == DIFFERENT, contradict, agree],
@@ -158,7 +148,7 @@ def keep_order(images: pd.DataFrame) -> "pd.Index[str]":
             "face": -images.face_area.fillna(0),
             "sharpness": -images.sharpness.fillna(0),
             "order": images.order,
-            "image_id": images.index,
+            "name": images.index,
         },
         index=images.index,
     )
@@ -177,6 +167,6 @@ def _first_without_conflict(
     stars: Iterable[str], label: str | None, labels: dict[str, list[str | None]]
 ) -> str | None:
     for star in stars:
-        if not any(labels_conflict(label, other) for other in labels[star]):
+        if not any(differs(label, other) for other in labels[star]):
             return star
     return None

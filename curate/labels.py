@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from curate import schema
+from curate import groups, schema
 from curate.catalogue import Catalogue
 
 CONFLICT = "conflict"
@@ -92,7 +92,8 @@ def usable(catalogue: Catalogue) -> pd.DataFrame:
 
     Those kept; those a person put back (action keep); and duplicates whose label, learnt later,
     differs from that of the copy kept (promise 2: the pair is reopened). A synthetic image counts
-    only while its parent is here and still believed bona fide.
+    only while its parent is here and still believed bona fide, and no train image counts whose
+    group turns out to reach into dev or test (promise 4).
     """
     images = catalogue.read("images").set_index("image_id", drop=False)
     decisions = decided(catalogue, "liveness")
@@ -102,7 +103,8 @@ def usable(catalogue: Catalogue) -> pd.DataFrame:
     chosen |= _reopened(catalogue, images, words)
     bonafide = words.index[words == schema.BONAFIDE].intersection(images.index)
     orphaned = (images["origin"] == "synthetic") & ~images["parent_id"].isin(bonafide)
-    return images[chosen & ~orphaned & images["face"].notna()]
+    leaking = images["image_id"].isin(groups.leaking(catalogue))
+    return images[chosen & ~orphaned & ~leaking & images["face"].notna()]
 
 
 def _best_known_keys(catalogue: Catalogue) -> pd.Series:

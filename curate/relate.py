@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from curate import duplicates, engine, schema, splits
+from curate import duplicates, engine, groups, splits
 from curate.catalogue import Catalogue
 from curate.decode import decode
 from curate.hashes import POSES
@@ -17,8 +17,6 @@ from curate.workspace import Workspace
 
 PIXELS_SIDE = 128  # pixels of the shorter side at which two images are compared
 CACHED = 4096  # grey images of that size kept while pairs are compared: about 100 MB
-
-LINKING = ("duplicate", "recapture", "contamination")  # kinds of pairs that tie two images together
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,8 @@ def relate(
         facts,
         min_similarity=workspace.config.ingest.similarity,
     )
-    groups = _groups(catalogue, pd.concat([known, fresh]), places, pairs)
-    assigned = _assigned(workspace, fresh, known, groups, given)
+    grouped = groups.grouped(pd.concat([known, fresh]), places, catalogue.read("pairs"), pairs)
+    assigned = _assigned(workspace, fresh, known, grouped, given)
     contaminated = set(assigned.loc[assigned["contamination"], "image_id"])
     homes = _homes(catalogue, fresh, facts, pairs, contaminated)
     pairs = _finished_pairs(pairs, homes, contaminated)
@@ -65,13 +63,6 @@ def relate(
         pairs=pairs,
         splits=assigned.loc[~assigned["contamination"], ["image_id", "split"]],
     )
-
-
-def catalogue_groups(catalogue: Catalogue) -> pd.Series:
-    """Return image_id -> group: images that share a subject, clip, copy, recapture or parent."""
-    known = catalogue.read("images", ["image_id", "subject", "clip", "parent_id"])
-    nothing = known.iloc[:0]
-    return _groups(catalogue, known, nothing, schema.empty("pairs"))
 
 
 def _proposed(fresh: pd.DataFrame, old: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
@@ -131,28 +122,11 @@ def _gray(uri: str) -> np.ndarray:
     return cv2.resize(gray, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
 
 
-def _groups(
-    catalogue: Catalogue, images: pd.DataFrame, places: pd.DataFrame, pairs: pd.DataFrame
-) -> pd.Series:
-    columns = ["image_id", "subject", "clip", "parent_id"]
-    belongings = pd.concat([images[columns], places.reindex(columns=columns)], ignore_index=True)
-    tied = pd.concat([_tied(catalogue.read("pairs")), _tied(pairs)])
-    links = np.concatenate([splits.column_links(belongings), tied.to_numpy(object)])
-    ids = images["image_id"].to_numpy(object)
-    return pd.Series(splits.groups(ids, links), index=ids)
-
-
-def _tied(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return a, b of the pairs that must share a side: also one picture under two people's names."""
-    same_picture = pairs["similarity"] >= duplicates.MIN_SIMILARITY
-    return pairs.loc[pairs["kind"].isin(LINKING) | same_picture, ["a", "b"]]
-
-
 def _assigned(
     workspace: Workspace,
     fresh: pd.DataFrame,
     known: pd.DataFrame,
-    groups: pd.Series,
+    grouped: pd.Series,
     given: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return image_id, split, contamination of the new images."""
@@ -164,7 +138,7 @@ def _assigned(
     columns = ["image_id", "origin", "official_split"]
     members = known.loc[known["image_id"].isin(existing.index), columns]
     frame = pd.concat([fresh[columns], members], ignore_index=True)
-    frame["group"] = frame["image_id"].map(groups)
+    frame["group"] = frame["image_id"].map(grouped)
     frame["stratum"] = frame["image_id"].map(stratum).astype("object")
     frame["eligible"] = frame["stratum"].notna() & (frame["origin"] != "synthetic")
     shares = workspace.config.splits.model_dump()
@@ -191,13 +165,13 @@ def _homes(
     frame["face_area"] = np.round(np.log(areas) / np.log(1.1))
     frame["sharpness"] = np.round(np.log(frame["sharpness"] + 0.1) / np.log(1.25))
     frame["order"] = np.argsort(np.argsort(frame["uri"].to_numpy(), kind="stable"), kind="stable")
-    kept = duplicates.keep_best(frame.rename_axis(None), pairs)
+    kept = duplicates.keep_best(frame, pairs)
     return kept.set_index("image_id")["cluster"]
 
 
 def _finished_pairs(pairs: pd.DataFrame, homes: pd.Series, contaminated: set[str]) -> pd.DataFrame:
     barred = pairs["a"].isin(contaminated) | pairs["b"].isin(contaminated)
-    same_picture = pairs["similarity"] >= duplicates.MIN_SIMILARITY
+    same_picture = pairs["similarity"] >= groups.SAME_PICTURE
     leaks = barred & same_picture & (pairs["kind"] != "recapture")
     kind = pairs["kind"].mask(leaks, "contamination")
     a, b = pairs["a"].map(homes), pairs["b"].map(homes)
@@ -216,7 +190,7 @@ def _finished_images(
     status = images["status"].mask(duplicate, "duplicate").mask(barred, "quarantined")
     reason = images["reason"].mask(duplicate, "duplicate").mask(barred, "contamination")
     flips = {pose.name for pose in POSES if pose.mirror}
-    flipped = pairs[pairs["relation"].isin(flips) & pairs["kind"].isin(LINKING)]
+    flipped = pairs[pairs["relation"].isin(flips) & pairs["kind"].isin(groups.LINKING)]
     unclear = ids.isin(flipped["a"]) | ids.isin(flipped["b"])
     mirror = images["mirror"].mask(unclear, "ambiguous")
     return images.assign(status=status, reason=reason, mirror=mirror)

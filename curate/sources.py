@@ -77,6 +77,11 @@ class Recipe(BaseModel):
     classes: dict[str, Label] = {}
     splits: dict[str, Annotated[str, Field(pattern="^(train|dev|test)$")]] = {}
 
+    @property
+    def says(self) -> int:
+        """How many things the first rule reads off a path."""
+        return len(re.compile(self.rule[0].pattern).groupindex) if self.rule else 0
+
     def read(self, place: str) -> dict[str, str | None] | None:
         """Return label, attack_type, subject, clip and split of a path; None if no rule fits."""
         for rule in self.rule:
@@ -171,7 +176,7 @@ def choose(sources: Sequence[Path], recipes: dict[str, Recipe]) -> tuple[Recipe 
         for name, recipe in recipes.items()
     }
     # Of recipes that explain as much, the one that says more (a subject, a split) is the closer.
-    best = max(shares, key=lambda name: (shares[name], len(recipes[name].rule[0].pattern)))
+    best = max(shares, key=lambda name: (shares[name], recipes[name].says))
     says = f"recipe {best} explains {shares[best]:.0%} of {len(images)} image files"
     if shares[best] < AUTO_SHARE:
         return None, f"read as a plain folder without labels; the closest {says}"

@@ -6,7 +6,7 @@ import click
 import numpy as np
 import pandas as pd
 
-from curate import labels, relate, runs, schema, show
+from curate import groups, labels, runs, schema, show
 from curate.errors import ConfigError, DataError, require
 from curate.options import dry_run_option, emit, json_option, task_option, with_workspace
 from curate.workspace import Workspace
@@ -84,12 +84,12 @@ def label(here: Workspace, threshold: float, dry_run: bool) -> Labelled:
         both = pd.concat([learn, pool])
         values = features.features(here, both, settings, show.track)
         trusted = values[: len(learn)]
-        groups = both["group"].to_numpy(dtype=object)
+        group = both["group"].to_numpy(dtype=object)
         fitted = teachers.fit(
-            trusted, learn["class"].to_numpy(dtype=object), groups[: len(learn)],
+            trusted, learn["class"].to_numpy(dtype=object), group[: len(learn)],
             folds=settings.folds, seed=here.config.seed,
         )  # fmt: skip
-        probs = softlabel.as_liveness(fitted.label(values, groups), fitted.classes)
+        probs = softlabel.as_liveness(fitted.label(values, group), fitted.classes)
         rows = softlabel.decide(both.index, probs, known, learn.index, threshold)
         about = {
             "classes": list(fitted.classes),
@@ -108,7 +108,7 @@ def label(here: Workspace, threshold: float, dry_run: bool) -> Labelled:
 
 def _with_groups(images: pd.DataFrame, here: Workspace) -> pd.DataFrame:
     """Add `group`: images that share a subject, clip, copy, recapture pair or parent."""
-    return images.assign(group=relate.catalogue_groups(here.catalogue).reindex(images.index))
+    return images.assign(group=groups.of_catalogue(here.catalogue).reindex(images.index))
 
 
 def _learn_and_pool(

@@ -151,16 +151,27 @@ def _printer_tone(image: Floats, paper: Paper, rng: np.random.Generator) -> Floa
 def _paper_grain(
     shape: tuple[int, ...], paper: Paper, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Return the (height, width, 3) reflectance of the paper: tint, fibres, bands of the head."""
+    """Return the (height, width, 3) reflectance of the paper: tint, fibres, streaks."""
     dx, dy = paper.shift
     tint = white_gains(0.3127 + dx + rng.normal(0, 0.003), 0.3290 + dy + rng.normal(0, 0.003))
     tint = tint * np.float32(rng.uniform(0.88, 1.0))
     fibres = rng.standard_normal(shape[:2], np.float32)
     size = rng.uniform(0.5, 2.0)
     fibres = cv2.GaussianBlur(fibres, (0, 0), size) * np.float32(size * rng.uniform(0, 0.05))
-    bands = rng.normal(0, rng.uniform(0, 0.015), (shape[0], 1)).astype(np.float32)
-    grain: NDArray[np.float32] = (1 + fibres + cv2.blur(bands, (1, 3)))[..., None] * tint
+    grain: NDArray[np.float32] = (1 + fibres + _bands(shape, rng))[..., None] * tint
     return grain
+
+
+def _bands(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return the streaks of the print head, across or along the sheet: (1, width) or (height, 1).
+
+    Most prints show none: streaks in every one, always level, would be a watermark.
+    """
+    along = int(rng.integers(2))
+    strength = rng.uniform(0, 0.02) * float(rng.random() < 0.3)
+    noise = rng.standard_normal((shape[along], 1), np.float32) * np.float32(strength)
+    streaks: NDArray[np.float32] = cv2.GaussianBlur(noise, (1, 0), 1, sigmaY=rng.uniform(0.3, 3))
+    return streaks.T if along else streaks
 
 
 def halftone(image: Floats, pitch: float, rng: np.random.Generator) -> Floats:

@@ -123,8 +123,11 @@ def copies(
     """
     made: list[Shot] = []
     kinds = ["exact", *EDITS]
+    before = sum(shot.relation in kinds for shot in shots)
     for i, source in enumerate(_some(sources, n, rng)):
-        copy = replace(source, place=target, copy_of=source, note="", relation=kinds[i % 4])
+        copy = replace(
+            source, place=target, copy_of=source, note="", relation=kinds[(before + i) % 4]
+        )
         if copy.relation != "exact":
             _edit(copy, rng)
         if target != source.place and i % 2:

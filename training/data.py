@@ -5,7 +5,7 @@ synthetic. Development and test images are real ones whose label a person or a t
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,11 +46,13 @@ class Frames:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def frames(catalogue: Catalogue, task: str = "liveness") -> Frames:
+def frames(
+    catalogue: Catalogue, task: str = "liveness", *, needs: Iterable[str] = schema.SPLITS
+) -> Frames:
     """Return the rows to train on, to fix the threshold on, and to test on.
 
     Raises:
-        DataError: a split lacks bona fide images or attacks.
+        DataError: a split of ``needs`` lacks bona fide images or attacks.
     """
     known = labels.resolved(catalogue, task)
     usable = labels.usable(catalogue).drop(columns="image_id").join(known, how="inner")
@@ -61,7 +63,7 @@ def frames(catalogue: Catalogue, task: str = "liveness") -> Frames:
     held_out = pd.concat([dev["subject"], test["subject"]]).dropna()
     leaks = train["subject"].isin(held_out) | (train["reason"] == "contamination")
     found = Frames(train[~leaks], dev, test, int(leaks.sum()))
-    _check(found)
+    _check(found, needs)
     return found
 
 
@@ -128,15 +130,17 @@ def _splits(catalogue: Catalogue, rows: pd.DataFrame) -> pd.Series:
     return own.where(rows["parent_id"].isna(), inherited)
 
 
-def _check(found: Frames) -> None:
-    for name in schema.SPLITS:
+def _check(found: Frames, needs: Iterable[str]) -> None:
+    for name in needs:
         rows = getattr(found, name)
         have = {kind: int((rows["label"] == kind).sum()) for kind in (schema.BONAFIDE, "attack")}
         if not all(have.values()):
-            source = "labelled" if name == "train" else "real images with a trusted label or decision"
+            source = (
+                "labelled" if name == "train" else "real images with a trusted label or decision"
+            )
             raise DataError(
                 f"split {name} holds {have['bonafide']} bonafide and {have['attack']} attack images "
-                f"({source}); retrain needs both in train, dev and test.\n"
+                f"({source}); both are needed.\n"
                 f"Next: {_remedy(name, found.left_out)}"
             )
 

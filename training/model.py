@@ -70,7 +70,9 @@ class Network(nn.Module):
         return self
 
 
-def create(backbone: str, *, crop_scale: float, image_size: int, pretrained: bool = True) -> Network:
+def create(
+    backbone: str, *, crop_scale: float, image_size: int, pretrained: bool = True
+) -> Network:
     """Return a network ready for training; ``pretrained=False`` where weights follow anyway.
 
     Raises:

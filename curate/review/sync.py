@@ -32,8 +32,8 @@ FIELDS: dict[str, type[Any]] = dict.fromkeys(TEXTS, fo.StringField) | {
     "p_bonafide": fo.FloatField,
     "turn": fo.IntField,
 }
-INDEXED = ("image_id", "soft.label", "soft.confidence", "lists", "group", "decision", "given", "status",
-           "subject", "split", "source", "teacher", "soft_status", "p_bonafide")  # fmt: skip
+INDEXED = ("image_id", "soft.label", "soft.confidence", "lists", "group", "decision", "given",
+           "status", "subject", "split", "source", "teacher", "p_bonafide")  # fmt: skip
 ON_THUMBNAIL = ("tags", "soft", "given", "decision", "reasons")
 SIDEBAR = {
     "decide": ("tags", "decision", "soft", "p_bonafide", "given", "reasons", "soft_status"),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.duplicates import judge, keep_best, keep_order, labels_conflict, similarity
+from curate.duplicates import judge, keep_best, keep_order, differs, similarity
 from curate.hashes import POSES, apply_pose
 
 SAME = POSES[0]
@@ -165,7 +165,7 @@ def test_no_pairs_are_judged_to_no_pairs():
 def test_contradicting_labels_are_never_duplicates(places, one, other):
     a, b = ((*place[:2], label) for place, label in zip(places, (one, other), strict=True))
     kinds = judge(one_pair(1.0), facts(a, b)).kind.tolist()
-    if labels_conflict(one, other):
+    if differs(one, other):
         assert "duplicate" not in kinds
 
 
@@ -215,6 +215,11 @@ def test_the_better_copy_is_kept(columns):
         "better": "better",
         "worse": "better",
     }
+
+
+def test_the_index_may_be_named_as_the_catalogue_names_it():
+    images = shelf("a", "b").rename_axis("image_id")
+    assert clusters(images, duplicates(("a", "b"))) == {"a": "a", "b": "a"}
 
 
 def test_a_chain_is_not_one_cluster():
@@ -278,7 +283,7 @@ def test_clusters_are_stars_without_contradiction_whatever_the_row_order(data):
     images = shelf(*NAMES, label_key=labels, face_area=areas)
     # `judge` makes no duplicate of a contradiction.
     key = images.label_key
-    edges = [(a, b) for a, b in sorted(edges) if not labels_conflict(key[a], key[b])]
+    edges = [(a, b) for a, b in sorted(edges) if not differs(key[a], key[b])]
     cluster = clusters(images, duplicates(*edges))
     better = {name: n for n, name in enumerate(keep_order(images))}
     for image, kept in cluster.items():
@@ -286,6 +291,6 @@ def test_clusters_are_stars_without_contradiction_whatever_the_row_order(data):
         assert image == kept or (image, kept) in edges or (kept, image) in edges
         assert better[kept] <= better[image]
         mates = [key[other] for other, star in cluster.items() if star == kept]
-        assert not any(labels_conflict(key[image], mate) for mate in mates)
+        assert not any(differs(key[image], mate) for mate in mates)
     shuffled = images.sample(frac=1, random_state=data.draw(st.integers(0, 99)))
     assert clusters(shuffled, duplicates(*edges[::-1])) == cluster

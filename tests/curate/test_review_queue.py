@@ -276,10 +276,10 @@ def test_unknown_tags_are_reported_and_known_ones_beside_them_taken():
     ],
 )
 def test_a_decision_keeps_what_it_does_not_speak_of(stood, words, expected):
-    assert only(judged(words, standing=STANDING_WITH(stood))) == expected
+    assert only(judged(words, standing=stands(stood))) == expected
 
 
-def STANDING_WITH(stood):
+def stands(stood):
     return pd.DataFrame([("i", *stood)], columns=STANDING.columns)
 
 

@@ -31,8 +31,8 @@ class Drawn:
         return face
 
 
-def draw(folder, seed):
-    return make_sample(folder, seed=seed, generator=Drawn(), turn_of=lambda _: 0, **SIZES)
+def draw(folder, seed, sizes=SIZES):
+    return make_sample(folder, seed=seed, generator=Drawn(), turn_of=lambda _: 0, **sizes)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(sample, tmp_
     )
     assert files == again
     assert all(sha(folder / file) == sha(tmp_path / "again" / file) for file in files)
-    draw(tmp_path / "other", 1)
+    draw(tmp_path / "other", 1, {"trusted_subjects": 4, "mined_subjects": 2})
     seen = {sha(folder / row["path"]) for row in rows if not row["fault"]}
     assert not seen & {sha(file) for file in (tmp_path / "other").rglob("*.jpg")}
 

