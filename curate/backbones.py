@@ -1,6 +1,7 @@
-"""timm backbones with ImageNet weights, without the network. Imports torch; nobody in core needs it.
+"""timm backbones with ImageNet weights, without the network.
 
-Shared by the teacher (labeling) and the challenger (training), which may not import each other.
+Imports torch; nobody in core needs it. Shared by the teacher (labeling) and the challenger
+(training), which may not import each other.
 """
 
 import importlib
@@ -19,9 +20,9 @@ OFFLINE = {"tf_efficientnet_lite0": "efficientnet_lite0"}  # timm name -> asset
 def import_timm() -> Any:
     """Import timm, also where torch and torchvision were built for different machines.
 
-    timm needs torchvision for its transforms alone. The index's torchvision is built for CUDA; beside
-    a CPU-only torch its compiled operators do not load, and its import then fails where it describes
-    the two that nobody declared. Declared, they let it import; calling them would still fail.
+    timm needs torchvision for its transforms alone. The index's torchvision is built for CUDA;
+    beside a CPU-only torch its compiled operators do not load, and its import then fails where it
+    describes the two that nobody declared. Declared, they let it import; calling them would fail.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Failed to load image Python extension")
@@ -58,8 +59,8 @@ def create(name: str, *, num_classes: int = 0, pretrained: bool = True) -> torch
         cached: torch.nn.Module = timm.create_model(name, pretrained=True, num_classes=num_classes)
     except (OSError, RuntimeError) as error:
         raise AssetError(
-            f"the weights of backbone {name!r} are not on this machine ({type(error).__name__}), and "
-            f"curate fetches none while it works.\nNext: use {', '.join(OFFLINE)}, or put timm's "
+            f"the weights of backbone {name!r} are not here ({type(error).__name__}), "
+            f"and curate fetches none while it works.\nNext: use {', '.join(OFFLINE)}, or put timm's "
             "weights into your hub cache with timm itself"
         ) from error
     return cached
@@ -92,7 +93,8 @@ _LIBRARIES: list[torch.library.Library] = []  # a declaration lives as long as i
 
 
 def _declare_operators() -> None:
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        signature = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        library.define(signature)  # type: ignore[no-untyped-call]
     _LIBRARIES.append(library)

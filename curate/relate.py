@@ -66,7 +66,7 @@ def relate(
 
 
 def _proposed(fresh: pd.DataFrame, old: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
-    """Return a, b, relation, pose, distance of the pairs within the radius: new x new, new x old."""
+    """Return a, b, relation, pose, distance of pairs within the radius: new x new, new x old."""
     threads = engine.threads(workspace.config.threads)
     radius = workspace.config.ingest.radius
     new_hashes, old_hashes = _hashes(fresh), _hashes(old)
@@ -104,12 +104,13 @@ def _compared(pairs: pd.DataFrame, facts: pd.DataFrame, workspace: Workspace) ->
     gray = lru_cache(CACHED)(_gray)
 
     def compare(row: int) -> float:
-        one, other = (gray(uris[pairs[side].iat[row]]) for side in ("a", "b"))
-        return duplicates.similarity(one, other, POSES[pairs["pose"].iat[row]])
+        pair = pairs.iloc[row]
+        one, other = (gray(str(uris[pair[side]])) for side in ("a", "b"))
+        return duplicates.similarity(one, other, POSES[int(pair["pose"])])
 
     similarity = np.full(len(pairs), np.nan, dtype=np.float32)
     threads = engine.threads(workspace.config.threads)
-    similarity[worth] = list(engine.mapped(compare, worth, threads=threads))
+    similarity[worth] = list(engine.mapped(compare, worth.tolist(), threads=threads))
     return pairs.assign(similarity=similarity)
 
 
@@ -119,7 +120,8 @@ def _gray(uri: str) -> np.ndarray:
     factor = PIXELS_SIDE / min(gray.shape)
     if factor >= 1:
         return gray
-    return cv2.resize(gray, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    small: np.ndarray = cv2.resize(gray, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    return small
 
 
 def _assigned(
@@ -160,7 +162,7 @@ def _homes(
     earlier = catalogue.read("pairs", ["a", "b", "cluster"]).query("cluster != ''")
     clusters = pd.concat([earlier.set_index(side)["cluster"] for side in ("a", "b")])
     frame["cluster"] = clusters[~clusters.index.duplicated()].reindex(frame.index)
-    # In steps: a re-encoding that moves the box by a pixel makes the face neither larger nor sharper.
+    # In steps: a re-encoding that moves the box by a pixel makes no larger or sharper face.
     areas = np.array([box[2] * box[3] for box in frame["face"]])
     frame["face_area"] = np.round(np.log(areas) / np.log(1.1))
     frame["sharpness"] = np.round(np.log(frame["sharpness"] + 0.1) / np.log(1.25))

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import simplejpeg
 
-from curate import champions, charts, labels, schema, show, sources
-from curate.crops import read_upright
+from curate import champions, charts, labels, schema, sources
+from curate.crops import Row, read_upright
 from curate.decode import Unreadable, decode
 from curate.errors import SourceError
 from curate.options import emit, json_option, with_workspace
@@ -104,8 +104,9 @@ def _reasons(images: pd.DataFrame) -> list[tuple[str, int, str]]:
 def _pair_sheet(pairs: pd.DataFrame, images: pd.DataFrame) -> list[dict[str, Any]]:
     pairs = pairs[pairs["a"].isin(images.index) & pairs["b"].isin(images.index)]
     sheet = []
+    rows = images.to_dict("index")
     for row in _spread(pairs.sort_values("similarity")).itertuples(index=False):
-        one, other = images.loc[row.a], images.loc[row.b]
+        one, other = rows[row.a], rows[row.b]
         sheet.append(
             {
                 "a": _thumbnail(one, upright=False),
@@ -149,7 +150,7 @@ def _spread(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[picks]
 
 
-def _thumbnail(row: Mapping[str, Any], *, upright: bool) -> str:
+def _thumbnail(row: Row, *, upright: bool) -> str:
     """Return a data: URI of the image, as stored (EXIF applied) or upright; "" if unreadable."""
     try:
         if upright:
@@ -168,8 +169,8 @@ def _soft_table(soft: pd.DataFrame) -> list[tuple[str, str, int]]:
     if soft.empty:
         return []
     what = soft["label"].where(soft["status"] == "accepted", soft["reason"])
-    counts = soft.assign(what=what).groupby(["status", "what"]).size()
-    return [(str(status), str(name), int(n)) for (status, name), n in counts.items()]
+    counts = Counter(zip(soft["status"], what, strict=True))
+    return [(str(status), str(name), n) for (status, name), n in sorted(counts.items())]
 
 
 def _model(model: champions.Model) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def fingerprint(*parts: Any) -> str:
 
 
 def repeats(workspace: Workspace, verb: str, mark: str) -> str:
-    """Return the id of the last standing run of ``verb`` if its fingerprint is ``mark``, else ""."""
+    """Return the id of the last standing run of ``verb`` if it bears ``mark``, else ""."""
     standing = workspace.catalogue.runs_standing()
     same_verb = standing[standing["verb"] == verb].tail(1)
     for row in same_verb.itertuples(index=False):

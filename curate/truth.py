@@ -1,16 +1,18 @@
 """Found against planted: how a workspace stands beside a truth file.
 
-A truth file is a CSV with one row a file: path (below the truth file's folder), set, subject, label,
-attack_type, given_label, turn, exif_orientation, mirror, copy_of, relation, fault.
+A truth file is a CSV with one row a file: path (below the truth file's folder), set, subject,
+label, attack_type, given_label, turn, exif_orientation, mirror, copy_of, relation, fault.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from curate import labels, relate, schema
+from curate import labels, schema
 from curate.catalogue import Catalogue
 
 NEAR = ("reencoded", "halved", "brightened")
@@ -44,7 +46,7 @@ def scores(catalogue: Catalogue, truth_file: Path) -> list[Score]:
 
 
 def _matched(catalogue: Catalogue, truth_file: Path) -> pd.DataFrame:
-    """Return the truth with each file's row of `images`; `place` tells a first place from others."""
+    """Return the truth with each file's row of `images`; `place` is first or other."""
     truth = pd.read_csv(truth_file, keep_default_na=False)
     root = truth_file.parent.resolve()
     truth["uri"] = [str(root / path) for path in truth["path"]]
@@ -117,7 +119,7 @@ def _wrongly_merged(truth: pd.DataFrame, together: set[frozenset[str]]) -> int:
     return sum(not roots[a] & roots[b] for a, b in known)
 
 
-def _root(path: str, copy_of: dict[str, str]) -> str:
+def _root(path: str, copy_of: Mapping[Any, str]) -> str:
     while copy_of.get(path):
         path = copy_of[path]
     return path

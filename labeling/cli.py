@@ -1,4 +1,4 @@
-"""`curate softlabel`: a teacher fitted on trusted labels labels the rest, or passes it to review."""
+"""`curate softlabel`: a teacher labels what it is sure of and passes the rest to review."""
 
 from dataclasses import asdict, dataclass
 
@@ -44,14 +44,15 @@ def softlabel(here: Workspace, threshold: float, task: str, dry_run: bool, as_js
     """
     if task != "liveness":
         raise ConfigError(
-            f"no teacher for task {task!r} yet; only liveness.\nNext: curate softlabel --task liveness"
+            f"no teacher for task {task!r} yet; only liveness.\n"
+            "Next: curate softlabel --task liveness"
         )
     if not 0.5 < threshold < 1:
         raise ConfigError(
             f"--threshold {threshold} must lie between 0.5 and 1.\nNext: --threshold 0.9"
         )
-    for module in ("torch", "timm", "sklearn"):
-        require(module) if module != "timm" else None
+    for module in ("torch", "sklearn"):
+        require(module)
     done = label(here, threshold, dry_run)
     emit(asdict(done), as_json, lambda: _show(done, threshold, dry_run))
 
@@ -119,7 +120,7 @@ def _learn_and_pool(
     trusted = resolved[resolved["basis"] != "soft"]
     split = here.catalogue.read("splits").set_index("image_id")["split"]
     mined = images[images["origin"] != "synthetic"]
-    learn = mined[mined.index.isin(trusted.index) & (mined.index.map(split) == "train")]
+    learn = mined[mined.index.isin(trusted.index) & (split.reindex(mined.index) == "train")]
     if learn.empty:
         raise DataError(
             "no trusted training image: a teacher has nothing to learn from.\n"

@@ -26,7 +26,7 @@ Track = Callable[[Iterable[Any], int, str], Iterator[Any]]
 def features(
     workspace: Workspace, images: pd.DataFrame, settings: Softlabel, track: Track
 ) -> np.ndarray:
-    """Return (len(images), D) float32 pooled features of the face crops, in the order of ``images``.
+    """Return (len(images), D) float32 pooled features of face crops, in the order of ``images``.
 
     ``images`` are rows of the catalogue's `images` indexed by image_id, each with a face.
 

@@ -1,4 +1,4 @@
-"""Which soft labels to accept: probabilities and given labels in, rows of `soft_labels` out. Pure."""
+"""Which soft labels to accept: probabilities and given labels in, `soft_labels` out. Pure."""
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ def as_liveness(probs: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
 def decide(
     image_ids: pd.Index, probs: np.ndarray, given: pd.Series, trusted: pd.Index, threshold: float
 ) -> pd.DataFrame:
-    """Return a row of `soft_labels` for each image; trusted ones appear only where they are doubted.
+    """Return a row of `soft_labels` for each image; trusted ones appear only where doubted.
 
     ``probs`` (N, 10) over LIVENESS_CLASSES; ``given`` image_id -> label key of any given label;
     ``threshold`` in (0.5, 1): accepted when confidence >= threshold and nothing given contradicts.

@@ -1,9 +1,10 @@
-"""`curate synth`: simulated attacks on bona fide training images; `curate sample`: the demo's set."""
+"""`curate synth`: simulated attacks on bona fide images; `curate sample`: the demo's set."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
+import pandas as pd
 
 from curate import labels, runs, schema, show
 from curate.errors import ConfigError, DataError
@@ -89,7 +90,7 @@ def synthesise(here: Workspace, attacks: list[str], per_image: int, dry_run: boo
     return done
 
 
-def _parents(here: Workspace):  # type: ignore[no-untyped-def]
+def _parents(here: Workspace) -> pd.DataFrame:
     images = labels.usable(here.catalogue)
     resolved = labels.resolved(here.catalogue)
     split = here.catalogue.read("splits").set_index("image_id")["split"]

@@ -9,7 +9,7 @@ import pandas as pd
 import simplejpeg
 
 from curate import assets, engine, schema
-from curate.crops import read_upright
+from curate.crops import Row, read_upright
 from curate.examine import examine
 from curate.faces import FaceDetector
 from curate.orient import Detect
@@ -33,9 +33,10 @@ def make(workspace: Workspace, wanted: list[Wish], parents: pd.DataFrame) -> pd.
     """
     detect = FaceDetector(assets.path("face_landmarker")).detect
     folder = workspace.root / "synthetic"
+    rows_of = {row["image_id"]: row for row in parents.to_dict("records")}
 
     def work(wish: Wish) -> dict[str, Any]:
-        return _made(wish, parents.loc[wish.parent_id], folder, detect)
+        return _made(wish, rows_of[wish.parent_id], folder, detect)
 
     threads = engine.threads(workspace.config.threads)
     results = engine.mapped(work, wanted, threads=threads)
@@ -43,7 +44,7 @@ def make(workspace: Workspace, wanted: list[Wish], parents: pd.DataFrame) -> pd.
     return rows.drop_duplicates("image_id").reset_index(drop=True)
 
 
-def _made(wish: Wish, parent: pd.Series, folder: Path, detect: Detect) -> dict[str, Any]:
+def _made(wish: Wish, parent: Row, folder: Path, detect: Detect) -> dict[str, Any]:
     upright, _ = read_upright(parent)
     rgb, parameters = simulate(upright, wish.kind, wish.seed)
     data = simplejpeg.encode_jpeg(np.ascontiguousarray(rgb), QUALITY)

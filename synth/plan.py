@@ -1,4 +1,4 @@
-"""Which synthetic images are wanted: one per bona fide training image, attack and repetition. Pure."""
+"""Which synthetic images are wanted: one per bona fide image, attack and repetition. Pure."""
 
 import hashlib
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network at import otherwise
 
-import albumentations as A  # noqa: E402
+import albumentations as A  # type: ignore[import-untyped]  # noqa: E402
 
 MARGIN = 1.1  # side of the crop an augmentation starts from over the side of the network's input
 

@@ -17,8 +17,8 @@ def text(facts: dict[str, Any]) -> str:
             "",
             "## What it answers",
             "",
-            "A score in [0, 1] for one face: 1 = bona fide, 0 = attack. At or above the threshold "
-            f"**{facts['threshold']:.6g}** the image is accepted as bona fide. The threshold is the "
+            "A score in [0, 1] for one face: 1 = bona fide, 0 = attack. From the threshold "
+            f"**{facts['threshold']:.6g}** on the image is accepted as bona fide. That is the "
             f"equal error rate point of the development split (EER {percent(facts['dev_eer'])}), "
             "fixed before the test split was scored.",
             "",
@@ -105,8 +105,8 @@ def _limits(facts: dict[str, Any]) -> list[str]:
     test = facts["test"]
     unseen = sorted(set(facts["trained_on"]) - {"bonafide"} - set(test["apcer"]))
     lines = [
-        f"- The test split holds {facts['test_subjects']} known subjects. Intervals take images as "
-        "independent; frames of one person or burst are not, so the truth is less certain than they say.",
+        f"- The test split holds {facts['test_subjects']} known subjects. Intervals take images "
+        "as independent; frames of one person or burst are not, so they are too narrow.",
         "- It says nothing of attack types, cameras or scenes that the test split does not hold.",
     ]
     if unseen:

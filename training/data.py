@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,7 +69,7 @@ def frames(
 
 
 def weights(rows: pd.DataFrame) -> NDArray[np.float32]:
-    """Return a weight per row, of mean 1: half the mass to bona fide, the rest shared by attack type.
+    """Return a weight per row, of mean 1: half to bona fide, half shared by the attack types.
 
     Each attack type gets an equal share, however few its images; so does each image within a type.
     """
@@ -86,10 +87,9 @@ def stream(rows: pd.DataFrame, *, scale: float, size: int, threads: int) -> Iter
     Raises:
         SourceError: an original is gone or no longer decodes.
     """
+    records: list[dict[str, Any]] = rows.to_dict("records")  # type: ignore[assignment]
     yield from engine.mapped(
-        lambda row: face_crop(row, scale=scale, size=size),
-        rows.to_dict("records"),
-        threads=threads,
+        lambda row: face_crop(row, scale=scale, size=size), records, threads=threads
     )
 
 
@@ -116,15 +116,16 @@ def counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
     kinds = rows["attack_type"].where(rows["label"] == schema.ATTACK, schema.BONAFIDE)
     bases = rows["basis"].where(rows["origin"] != "synthetic", "synthetic")
     table: dict[str, dict[str, int]] = {}
-    for (kind, basis), size in rows.groupby([kinds, bases]).size().items():  # type: ignore[misc]
-        table.setdefault(str(kind), {})[str(basis)] = int(size)
+    for kind, basis in sorted(zip(kinds, bases, strict=True)):
+        row = table.setdefault(str(kind), {})
+        row[str(basis)] = row.get(str(basis), 0) + 1
     return table
 
 
 def _splits(catalogue: Catalogue, rows: pd.DataFrame) -> pd.Series:
     """Return the split of each row; of a synthetic image that of its parent, whatever it says."""
-    of = catalogue.read("splits").drop_duplicates("image_id", keep="last")
-    of = of.set_index("image_id")["split"]
+    drawn = catalogue.read("splits").drop_duplicates("image_id", keep="last")
+    of = drawn.set_index("image_id")["split"]
     own = pd.Series(of.reindex(rows.index).to_numpy(), index=rows.index, dtype="object")
     inherited = of.reindex(rows["parent_id"].to_numpy()).to_numpy()
     return own.where(rows["parent_id"].isna(), inherited)
@@ -139,8 +140,8 @@ def _check(found: Frames, needs: Iterable[str]) -> None:
                 "labelled" if name == "train" else "real images with a trusted label or decision"
             )
             raise DataError(
-                f"split {name} holds {have['bonafide']} bonafide and {have['attack']} attack images "
-                f"({source}); both are needed.\n"
+                f"split {name} holds {have['bonafide']} bonafide and {have['attack']} attack "
+                f"images ({source}); both are needed.\n"
                 f"Next: {_remedy(name, found.left_out)}"
             )
 

@@ -72,7 +72,7 @@ def train(
     folder: Path,
     track: Callable[[Iterator[Any], int, str], Iterator[Any]],
 ) -> list[float]:
-    """Train ``net`` in place, with a checkpoint in ``folder`` after each epoch; return their losses.
+    """Train ``net`` in place, with a checkpoint in ``folder`` per epoch; return their losses.
 
     Soft-target binary cross-entropy, weighted; AdamW; one cosine from a short warm-up to zero.
     """

@@ -113,7 +113,7 @@ def evaluate(
 ) -> Report:
     """Return the report of (n,) ``scores`` against (n,) truth.
 
-    ``attack_types`` (n,) names the species of each attack; its value at bona fide images is ignored.
+    ``attack_types`` (n,) names the species of each attack; it is ignored at bona fide images.
 
     Raises:
         ValueError: lengths differ, or a score is not in [0, 1].
@@ -143,7 +143,7 @@ def clopper_pearson(errors: int, n: int, level: float = LEVEL) -> tuple[float, f
     """Return the exact two-sided interval of a binomial rate, n >= 1.
 
     Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the
-    binomial", Biometrika 26 (1934), in its beta-quantile form. It takes the n trials as independent.
+    binomial", Biometrika 26 (1934), in its beta-quantile form. It takes the trials as independent.
     """
     tail = (1 - level) / 2
     low = 0.0 if errors == 0 else float(beta.ppf(tail, errors, n - errors + 1))
@@ -155,7 +155,7 @@ def eer(scores: Floats, bonafide: Bools) -> tuple[float | None, float | None]:
     """Return the equal error rate, all attack types pooled, and the threshold it is met at.
 
     The threshold is that of the midpoints between neighbouring scores (and the lowest score) where
-    the two error rates differ least, then where their sum is smallest; the rate is their mean there.
+    the two error rates differ least, then where their sum is smallest; the rate is their mean.
     Both None without images of each class.
     """
     live, attacks = np.sort(scores[bonafide]), np.sort(scores[~bonafide])

@@ -64,7 +64,7 @@ def sweep(workspace: Workspace, task: str) -> int:
 
 
 def save(folder: Path, net: Network, facts: dict[str, Any], origin: pd.DataFrame) -> None:
-    """Write the model folder; ``facts`` become the card, ``origin`` rows say what it learnt from."""
+    """Write the model folder; ``facts`` become the card, ``origin`` what it learnt from."""
     hidden = folder.with_name(f".{folder.name}")
     hidden.mkdir(parents=True)
     tensors = {name: value.contiguous().cpu() for name, value in net.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Retrain: catalogue -> challenger -> threshold from dev -> figures on test -> gate -> model folder."""
+"""Retrain: catalogue -> challenger -> threshold on dev -> figures on test -> gate -> folder."""
 
 import hashlib
 import shutil
@@ -65,14 +65,10 @@ def retrain(workspace: Workspace, task: str, *, dry_run: bool, track: Track) -> 
         known = _same(workspace, task, str(inputs["fingerprint"]), champion)
         run.recorded = known is None and not dry_run
         staging = workspace.root / "runs" / f"retrain-{str(inputs['fingerprint'])[:16]}"
-        shown = {"trained_on": data.counts(frames.train), "left_out": frames.left_out}
-        if known:
-            outcome = Outcome("unchanged", known.run_id, str(known.folder), known.counts, **shown)
-        elif dry_run:
-            outcome = Outcome("dry run", **shown)
+        if run.recorded:
+            outcome = Challenge(run, task, number, frames, staging, track).outcome(champion)
         else:
-            challenge = Challenge(run, task, number, frames, staging, track)
-            outcome = challenge.outcome(champion)
+            outcome = _nothing_done(frames, known)
     if not dry_run:
         shutil.rmtree(staging, ignore_errors=True)
     return outcome
@@ -191,6 +187,14 @@ class Challenge:
         }
 
 
+def _nothing_done(frames: Frames, known: Model | None) -> Outcome:
+    counted = data.counts(frames.train)
+    if known is None:
+        return Outcome("dry run", trained_on=counted, left_out=frames.left_out)
+    folder = str(known.folder)
+    return Outcome("unchanged", known.run_id, folder, known.counts, (), counted, frames.left_out)
+
+
 def _counts(facts: dict[str, Any]) -> dict[str, Any]:
     """Return what the runs row keeps of a model's card: curate.champions and the report read it."""
     test = facts["test"]
@@ -214,7 +218,7 @@ def _fingerprint(workspace: Workspace, task: str, frames: Frames) -> str:
 def _same(
     workspace: Workspace, task: str, fingerprint: str, champion: Model | None
 ) -> Model | None:
-    """Return the model that this very retrain would make again, judged against the same champion."""
+    """Return the model that this retrain would make again, judged against the same champion."""
     standing = workspace.catalogue.runs_standing()
     alike = set(standing.loc[standing["inputs"].str.contains(fingerprint), "run_id"])
     for found in reversed(champions.models(workspace, task)):

@@ -121,7 +121,9 @@ def _found(folder: Path) -> int | None:
     """Return the port of the mongod that already serves ``folder``."""
     try:
         port = int((folder / "mongod.port").read_text())
-        with _client(port, seconds=2) as client:
+        with socket.create_connection((HOST, port), timeout=1):
+            pass  # where nothing listens this fails at once; the client would go on trying
+        with _client(port, seconds=5) as client:
             options = client.admin.command("getCmdLineOpts")["parsed"]
     except (OSError, ValueError, PyMongoError):
         return None

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.duplicates import judge, keep_best, keep_order, differs, similarity
+from curate.duplicates import judge, keep_best, keep_order, similarity
 from curate.hashes import POSES, apply_pose
+from curate.labels import differs
 
 SAME = POSES[0]
 

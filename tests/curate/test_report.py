@@ -1,0 +1,47 @@
+"""The report: one file, nothing loaded from elsewhere, every section there."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+
+def test_the_report_is_one_self_contained_file(
+    curate: Callable, tmp_path: Path, draw_portrait: Callable, save: Callable
+) -> None:
+    save(tmp_path / "in" / "live" / "a.jpg", draw_portrait(0), 92)
+    save(tmp_path / "in" / "live" / "copy.jpg", draw_portrait(0), 60)
+    save(tmp_path / "in" / "live" / "lying.jpg", np.rot90(draw_portrait(1)))
+    save(tmp_path / "in" / "print" / "p.jpg", draw_portrait(0), 91)
+    (tmp_path / "in" / "live" / "page<b>.jpg").write_bytes(b"<html>")
+    curate("ingest", tmp_path / "in", "--recipe", "class-folders")
+    done = curate("report", "--json")
+    page = Path(done.json["report"]).read_text(encoding="utf-8")
+    markup = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.findall(r'(?:src|href)="(?!data:)[^"]+"', markup)
+    for says in (
+        "What came in",
+        "not_an_image",
+        "Duplicates",
+        "Recapture pairs",
+        "turned 90 degrees",
+        "Runs",
+    ):
+        assert says in markup
+    assert markup.count('src="data:image/jpeg') >= 6  # two copies, a recapture pair, before / after
+    assert "page<b>" not in markup  # file names are text, never markup
+    assert "generated faces" not in markup
+
+
+def test_an_empty_workspace_has_a_report_too(curate: Callable, tmp_path: Path) -> None:
+    curate("init", tmp_path / "ws")
+    assert curate("report").code == 0
+    assert "curate softlabel" in (tmp_path / "ws" / "report.html").read_text(encoding="utf-8")
+
+
+def test_status_of_an_empty_workspace_says_what_to_do_first(
+    curate: Callable, tmp_path: Path
+) -> None:
+    curate("init", tmp_path / "ws")
+    assert curate("status", "--json").json["next_steps"] == ["curate ingest FOLDER_OF_IMAGES"]
