@@ -60,8 +60,8 @@ def create(name: str, *, num_classes: int = 0, pretrained: bool = True) -> torch
     except (OSError, RuntimeError) as error:
         raise AssetError(
             f"the weights of backbone {name!r} are not here ({type(error).__name__}), "
-            f"and curate fetches none while it works.\nNext: use {', '.join(OFFLINE)}, or put timm's "
-            "weights into your hub cache with timm itself"
+            f"and curate fetches none while it works.\nNext: use {', '.join(OFFLINE)}, or put "
+            "timm's weights into your hub cache with timm itself"
         ) from error
     return cached
 

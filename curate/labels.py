@@ -114,7 +114,8 @@ def _best_known_keys(catalogue: Catalogue) -> pd.Series:
     rejected = decided(catalogue, "liveness").query("action == 'reject'")["image_id"]
     words = (soft["label"] + "/" + soft["attack_type"]).str.rstrip("/").astype("object")
     every = pd.concat([given, words[~words.index.isin(given.index)]])
-    return every[~every.index.isin(rejected)]
+    believed: pd.Series = every[~every.index.isin(rejected)]
+    return believed
 
 
 def _reopened(catalogue: Catalogue, images: pd.DataFrame, words: pd.Series) -> np.ndarray:

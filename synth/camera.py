@@ -26,7 +26,7 @@ def shoot(rgb: Image, rng: np.random.Generator) -> tuple[Image, Parameters]:
     """Photograph ``rgb``: lens, hand, sensor, white balance, JPEG.
 
     Ranges: radial distortion k1 within 0.1, motion blur 1 to 7 px (short ones most often), vignette
-    up to 0.35, ISO 50 to 1600, light of 4200 to 6500 K of which white balance leaves a part, one to
+    up to 0.35, ISO 50 to 800, light of 4200 to 6500 K of which white balance leaves a part, one to
     three JPEG passes at quality 75 to 95.
 
     Args:
@@ -41,7 +41,7 @@ def shoot(rgb: Image, rng: np.random.Generator) -> tuple[Image, Parameters]:
         "blur_px": 1 + 6 * rng.beta(1, 4),
         "blur_degrees": rng.uniform(0, 180),
         "vignette": rng.uniform(0, 0.35),
-        "iso": float(np.exp(rng.uniform(np.log(50), np.log(1600)))),
+        "iso": float(np.exp(rng.uniform(np.log(50), np.log(800)))),
         "kelvin": rng.uniform(4200, 6500),
         "cast_left": rng.uniform(0, 1),
     }

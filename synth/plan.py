@@ -39,7 +39,8 @@ def wishes(parents: Sequence[str], attacks: Sequence[str], per_image: int, seed:
 
 def unmet(wanted: list[Wish], images: pd.DataFrame) -> list[Wish]:
     """Return the wishes that no synthetic row of ``images`` (uri) answers yet."""
-    made = set(images.loc[images["origin"] == "synthetic", "uri"].str.rpartition("/")[2])
+    uris = images.loc[images["origin"] == "synthetic", "uri"]
+    made = {str(uri).rpartition("/")[2] for uri in uris}
     return [wish for wish in wanted if wish.name not in made]
 
 

@@ -9,10 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("curate", "labeling", "synth", "training")
-LIBRARIES = {
-    "albumentations", "cleanlab", "click", "cv2", "datasets", "deltalake", "diffusers",
-    "fiftyone", "imagehash", "jinja2", "numpy", "pandas", "plotly", "pydantic", "rich", "scipy", "timm", "torch",
-}  # fmt: skip
+LIBRARIES = set(
+    "albumentations cleanlab click cv2 datasets deltalake diffusers fiftyone imagehash jinja2 numpy "
+    "pandas plotly pydantic rich scipy timm torch".split()
+)
 SOURCES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
 
 

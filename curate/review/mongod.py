@@ -121,8 +121,8 @@ def _found(folder: Path) -> int | None:
     """Return the port of the mongod that already serves ``folder``."""
     try:
         port = int((folder / "mongod.port").read_text())
-        with socket.create_connection((HOST, port), timeout=1):
-            pass  # where nothing listens this fails at once; the client would go on trying
+        if not _listens(port):  # the client would go on trying
+            return None
         with _client(port, seconds=5) as client:
             options = client.admin.command("getCmdLineOpts")["parsed"]
     except (OSError, ValueError, PyMongoError):
@@ -179,7 +179,7 @@ def _fault(log: Path) -> str:
 
 
 def _stop(folder: Path, port: int) -> None:
-    """Shut mongod down cleanly; it empties its lock file last."""
+    """Shut mongod down cleanly and wait until it has let go of its data and its port."""
     try:
         with _client(port, seconds=5) as client:
             client.admin.command("shutdown")
@@ -187,8 +187,13 @@ def _stop(folder: Path, port: int) -> None:
         pass
     deadline = time.monotonic() + PATIENCE
     lock = folder / "db" / "mongod.lock"
-    while lock.exists() and lock.stat().st_size and time.monotonic() < deadline:
+    while (_listens(port) or lock.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def _client(port: int, *, seconds: float) -> pymongo.MongoClient[dict[str, object]]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import fiftyone as fo
 import fiftyone.core.odm.database as database
+import fiftyone.factory.repo_factory as repositories
 import pandas as pd
 from fiftyone import ViewField as F
 
@@ -62,7 +63,8 @@ class Pulled:
 def connected(uri: str) -> Iterator[None]:
     """Let FiftyOne, and the servers it starts, use the mongod at ``uri``; let go at the end.
 
-    Without letting go, FiftyOne looks for the stopped mongod for 30 s when Python exits.
+    FiftyOne has no public way to let go. Without it, it looks for the stopped mongod for 30 s when
+    Python exits, and a second review in the same process talks to the first one's.
     """
     os.environ["FIFTYONE_DATABASE_URI"] = uri
     fo.config.database_uri = uri
@@ -70,6 +72,8 @@ def connected(uri: str) -> Iterator[None]:
         yield
     finally:
         database._disconnect()
+        repositories._db = None
+        repositories.RepositoryFactory.repos.clear()
 
 
 def current(workspace: Workspace) -> fo.Dataset:

@@ -25,8 +25,10 @@ images = sorted(here.catalogue.read("images")["image_id"])
 def review(*options: str) -> dict[str, Any]:
     """Run the command; return its JSON, or its error, and the decisions there are then."""
     done = CliRunner().invoke(main, ["--workspace", str(here.root), "review", *options, "--json"])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
     said = json.loads(done.stdout) if done.exit_code == 0 else {"error": done.stderr}
-    decisions = here.catalogue.read("decisions").sort_values("image_id", kind="stable")
+    decisions = here.catalogue.read("decisions").sort_values(["image_id", "at"])
     columns = ["image_id", "action", "label", "attack_type", "reviewer"]
     rows = decisions[columns].to_numpy().tolist()
     return said | {

@@ -38,7 +38,7 @@ def test_parameters_stay_in_their_ranges_and_fit_into_json():
         "k1": (-0.1, 0.1),
         "blur_px": (1, 7),
         "vignette": (0, 0.35),
-        "iso": (50, 1600),
+        "iso": (50, 800),
         "kelvin": (4200, 6500),
         "cast_left": (0, 1),
     }
