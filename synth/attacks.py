@@ -315,8 +315,8 @@ def _screen_pattern(
 def _moire(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
     """Return two slowly bending waves in [-1, 1], (height, width, 3), coloured by their phases.
 
-    Frequencies of .1 to .5 rad/px at 512 px height, directions at least .2 rad apart: notes of
-    screen_photo_simulator and the moire formula of arXiv 1804.03809's followers.
+    Frequencies of .1 to .5 rad/px at 512 px height, directions at least .2 rad apart: the usual
+    ranges of two-wave moire augmentation.
     """
     first = rng.uniform(0, np.pi)
     waves = np.zeros((*shape[:2], 3), np.float32)

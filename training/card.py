@@ -7,7 +7,7 @@ from training.metrics import Rate
 
 def text(facts: dict[str, Any]) -> str:
     """Return the README.md of a model; ``facts`` is its card.json."""
-    contract, test = facts["contract"], facts["test"]
+    contract, test = facts["contract"], facts["metrics"]
     return "\n".join(
         [
             f"# {facts['task']} model {facts['model']}",
@@ -102,7 +102,7 @@ def _counts(trained_on: dict[str, dict[str, int]]) -> list[str]:
 
 
 def _limits(facts: dict[str, Any]) -> list[str]:
-    test = facts["test"]
+    test = facts["metrics"]
     unseen = sorted(set(facts["trained_on"]) - {"bonafide"} - set(test["apcer"]))
     lines = [
         f"- The test split holds {facts['test_subjects']} known subjects. Intervals take images "

@@ -146,15 +146,12 @@ def _plain(done: Any) -> dict[str, Any]:
         "run_id": done.run_id,
         "folder": done.folder,
         "trained_on": done.trained_on,
-        "left_out": done.left_out,
         "model": done.facts,
         "gate": rows,
     }
 
 
 def _show_outcome(done: Any) -> None:
-    if done.left_out:
-        show.note(f"{done.left_out} training images withheld: dev or test know their subject")
     if done.status == "unchanged":
         click.echo(
             f"Nothing new to learn: model {done.facts['model']} ({done.run_id}) comes of the same "
@@ -168,7 +165,7 @@ def _show_outcome(done: Any) -> None:
     if done.status == "dry run":
         return
     show.note(f"threshold {done.facts['threshold']:.6g}, EER on dev {done.facts['dev_eer']:.4f}")
-    _show_report(f"Model {done.facts['model']} on the frozen test split", done.facts["test"])
+    _show_report(f"Model {done.facts['model']} on the frozen test split", done.facts["metrics"])
     if done.rows:
         _show_gate(done)
     if done.status == "promoted":

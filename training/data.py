@@ -29,15 +29,11 @@ HASHED = ["split", "label", "attack_type", "p_bonafide", "turn", "mirror", "face
 
 @dataclass(frozen=True)
 class Frames:
-    """Rows of `images` with label, attack_type, basis, p_bonafide and split, sorted by image_id.
-
-    ``left_out`` counts labelled training images withheld because dev or test know their subject.
-    """
+    """Rows of `images` with label, attack_type, basis, p_bonafide and split, sorted by image_id."""
 
     train: pd.DataFrame
     dev: pd.DataFrame
     test: pd.DataFrame
-    left_out: int = 0
 
     def fingerprint(self) -> str:
         """Return the sha256 of what training and measuring see of the catalogue."""
@@ -60,10 +56,7 @@ def frames(
     rows = usable.assign(split=_splits(catalogue, usable)).rename_axis("image_id").sort_index()
     trusted = rows["basis"].isin(TRUTHS) & (rows["origin"] != "synthetic")
     dev, test = (rows[trusted & (rows["split"] == name)] for name in ("dev", "test"))
-    train = rows[rows["split"] == "train"]
-    held_out = pd.concat([dev["subject"], test["subject"]]).dropna()
-    leaks = train["subject"].isin(held_out) | (train["reason"] == "contamination")
-    found = Frames(train[~leaks], dev, test, int(leaks.sum()))
+    found = Frames(rows[rows["split"] == "train"], dev, test)
     _check(found, needs)
     return found
 
@@ -123,12 +116,8 @@ def counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def _splits(catalogue: Catalogue, rows: pd.DataFrame) -> pd.Series:
-    """Return the split of each row; of a synthetic image that of its parent, whatever it says."""
     drawn = catalogue.read("splits").drop_duplicates("image_id", keep="last")
-    of = drawn.set_index("image_id")["split"]
-    own = pd.Series(of.reindex(rows.index).to_numpy(), index=rows.index, dtype="object")
-    inherited = of.reindex(rows["parent_id"].to_numpy()).to_numpy()
-    return own.where(rows["parent_id"].isna(), inherited)
+    return drawn.set_index("image_id")["split"].reindex(rows.index)
 
 
 def _check(found: Frames, needs: Iterable[str]) -> None:
@@ -142,14 +131,13 @@ def _check(found: Frames, needs: Iterable[str]) -> None:
             raise DataError(
                 f"split {name} holds {have['bonafide']} bonafide and {have['attack']} attack "
                 f"images ({source}); both are needed.\n"
-                f"Next: {_remedy(name, found.left_out)}"
+                f"Next: {_remedy(name)}"
             )
 
 
-def _remedy(split: str, left_out: int) -> str:
+def _remedy(split: str) -> str:
     if split == "train":
-        lost = f" ({left_out} were withheld: dev or test know their subject)" if left_out else ""
-        return f"curate softlabel --threshold 0.9, then curate review{lost}; or ingest more images"
+        return "curate softlabel --threshold 0.9, then curate review; or ingest more images"
     return (
         "curate ingest FOLDER --trust given with both classes and several subjects, "
         "or decide labels in curate review"

@@ -1,6 +1,5 @@
 """Retrain: catalogue -> challenger -> threshold on dev -> figures on test -> gate -> folder."""
 
-import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -34,7 +33,6 @@ class Outcome:
     facts: dict[str, Any] = field(default_factory=dict)  # the model's card.json
     rows: tuple[gate.Row, ...] = ()
     trained_on: dict[str, dict[str, int]] = field(default_factory=dict)
-    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def retrain(workspace: Workspace, task: str, *, dry_run: bool, track: Track) -> 
         champion = champions.champion(workspace, task)
         known = _same(workspace, task, str(inputs["fingerprint"]), champion)
         run.recorded = known is None and not dry_run
-        staging = workspace.root / "runs" / f"retrain-{str(inputs['fingerprint'])[:16]}"
+        staging = workspace.root / "runs" / f"retrain-{inputs['fingerprint']}"
         if run.recorded:
             outcome = Challenge(run, task, number, frames, staging, track).outcome(champion)
         else:
@@ -136,7 +134,6 @@ class Challenge:
             facts,
             verdict.rows,
             facts["trained_on"],
-            self.frames.left_out,
         )
 
     def _train(self) -> Network:
@@ -179,7 +176,7 @@ class Challenge:
             "contract": net.contract.to_dict(),
             "threshold": after.threshold,
             "dev_eer": after.dev_eer,
-            "test": after.test.to_dict(),
+            "metrics": after.test.to_dict(),
             "test_subjects": int(self.frames.test["subject"].nunique()),
             "trained_on": data.counts(self.frames.train),
             "config": config.retrain.model_dump(),
@@ -190,14 +187,14 @@ class Challenge:
 def _nothing_done(frames: Frames, known: Model | None) -> Outcome:
     counted = data.counts(frames.train)
     if known is None:
-        return Outcome("dry run", trained_on=counted, left_out=frames.left_out)
+        return Outcome("dry run", trained_on=counted)
     folder = str(known.folder)
-    return Outcome("unchanged", known.run_id, folder, known.counts, (), counted, frames.left_out)
+    return Outcome("unchanged", known.run_id, folder, known.counts, (), counted)
 
 
 def _counts(facts: dict[str, Any]) -> dict[str, Any]:
     """Return what the runs row keeps of a model's card: curate.champions and the report read it."""
-    test = facts["test"]
+    test = facts["metrics"]
     kept = ("task", "model", "promoted", "compared_with", "reasons", "threshold", "dev_eer")
     return {name: facts[name] for name in kept} | {
         "bpcer": test["bpcer"]["value"],
@@ -211,8 +208,8 @@ def _counts(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _fingerprint(workspace: Workspace, task: str, frames: Frames) -> str:
     config = workspace.config
-    parts = (task, __version__, frames.fingerprint(), config.retrain.model_dump_json(), config.seed)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+    seen = frames.fingerprint(), config.retrain.model_dump(), config.seed
+    return runs.fingerprint("retrain", task, *seen)
 
 
 def _same(

@@ -78,14 +78,18 @@ def forge() -> None:
         dataset.save()
 
 
-seen: dict[str, Any] = {"push": review("--no-app"), "pushed": look()}
-tag({0: "accept", 1: "replay_phone", 2: "accept reject", 3: "keep", 4: "rejct", 5: "reject"})
-seen |= {"pull": review("--pull"), "pulled": look(), "pull again": review("--pull")}
-seen |= {"push again": review("--no-app"), "pushed again": look()}
+seen: dict[str, Any] = {}
+with mongod.running(here.root / "review"):  # as while the App is open elsewhere: all share it
+    seen |= {"push": review("--no-app"), "pushed": look()}
+    tag({0: "accept", 1: "replay_phone", 2: "accept reject", 3: "keep", 4: "rejct", 5: "reject"})
+    seen |= {"pull": review("--pull"), "pulled": look(), "pull again": review("--pull")}
+    seen |= {"push again": review("--no-app"), "pushed again": look()}
 shutil.rmtree(here.root / "review" / "db")
-seen |= {"pull after loss": review("--pull"), "push after loss": review("--no-app")}
-tag({5: "bonafide"})
-seen |= {"push with tags": review("--no-app")}
-forge()
-seen |= {"pull of another": review("--pull")}
+seen |= {"pull after loss": review("--pull")}
+with mongod.running(here.root / "review"):
+    seen |= {"push after loss": review("--no-app")}
+    tag({5: "bonafide"})
+    seen |= {"push with tags": review("--no-app")}
+    forge()
+    seen |= {"pull of another": review("--pull")}
 print(json.dumps(seen))
