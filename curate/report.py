@@ -80,8 +80,9 @@ def _content(here: Workspace) -> dict[str, Any]:
 
 def _is_generated(images: pd.DataFrame) -> bool:
     """Tell whether this is the demo's sample, whose figures are no accuracy."""
-    places = images["uri"].str.rsplit("/", n=5).str[0].dropna().unique()
-    return any((Path(place) / "truth.csv").is_file() for place in places if place)
+    folders = {sources.path_of(uri).parent for uri in images["uri"]}
+    above = {place for folder in folders for place in list(folder.parents)[:3]}
+    return any((place / "truth.csv").is_file() for place in above)
 
 
 def _batches(images: pd.DataFrame) -> list[dict[str, Any]]:

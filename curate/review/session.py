@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from fiftyone.core.service import ServerService
-
 from curate.errors import DataError, ServiceError
 from curate.review import app, mongod, pushed, queue, sync
 from curate.review.thumbs import Track
@@ -72,10 +70,8 @@ def review(
         dataset = sync.push(workspace, what, track=track, pending=pending)
         _count(done, what, set(dataset.values("image_id")))
         if port:
-            with app.serving(port) as server:
-                done.url = f"http://{mongod.HOST}:{port}/datasets/{dataset.name}"
-                opened(done)
-                done.notes += _until_closed(server)
+            done.url = f"http://{mongod.HOST}:{port}/datasets/{dataset.name}"
+            _serve(port, done, opened)
             done.take(sync.pull(workspace, dataset))
     return done
 
@@ -100,16 +96,18 @@ def _count(done: Reviewed, what: queue.Queue, shown: set[str]) -> None:
     done.unreadable, done.gone = what.unreadable, int((~there).sum())
 
 
-def _until_closed(server: ServerService) -> list[str]:
-    """Wait for Ctrl-C, a polite kill, or the end of the App's server."""
+def _serve(port: int, done: Reviewed, opened: Callable[[Reviewed], None]) -> None:
+    """Serve the App until Ctrl-C, a polite kill, or the end of its server."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        server.wait()
+        with app.serving(port) as server:
+            opened(done)
+            server.wait()
+            done.notes.append("the App's server ended on its own")
     except KeyboardInterrupt:
-        return []
+        pass
     finally:
         signal.signal(signal.SIGTERM, before)
-    return ["the App's server ended on its own"]
 
 
 @contextmanager

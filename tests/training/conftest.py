@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from curate import runs, workspace
 from curate.sources import uri_of
 from curate.workspace import Workspace
+
+torch.set_num_threads(1)  # tiny networks: more threads only wait for one another
 
 SIDE = 64
 TINY = "test_efficientnet.r160_in1k"
