@@ -9,7 +9,7 @@ demo: $(VENV)/installed-all
 	$(BIN)/curate demo
 
 test: $(VENV)/installed-test
-	sh .ci/chromium.sh
+	bash .ci/chromium.sh
 	$(BIN)/curate models pull
 	$(BIN)/pytest $(TESTS)
 
@@ -25,7 +25,7 @@ format: $(VENV)/installed-test
 
 $(VENV)/installed-%: pyproject.toml constraints.txt
 	sh .ci/venv.sh $(PYTHON) $(VENV) $*
-	sh .ci/mongod.sh $(VENV)
+	bash .ci/mongod.sh $(VENV)
 	touch $@
 
 clean:

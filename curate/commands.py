@@ -15,10 +15,11 @@ from curate.workspace import Workspace
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
-def init(folder: Path) -> None:
-    """Make a workspace in FOLDER (default: here)."""
-    made = workspace.create(folder)
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), required=False)
+@click.pass_obj
+def init(root: Path | None, folder: Path | None) -> None:
+    """Make a workspace in FOLDER (default: --workspace, else here)."""
+    made = workspace.create(folder or root or Path.cwd())
     click.echo(f"Workspace {made.root} is ready; its settings are in curate.toml.")
     show.next_steps("curate ingest FOLDER_OF_IMAGES")
 
@@ -60,9 +61,9 @@ def ingest(
     trusted = (trust or ("given" if recipe != "auto" else "none")) == "given"
     done = stage.ingest(here, items, trusted=trusted, dry_run=dry_run, track=show.track)
     emit(asdict(done), as_json, lambda: _show_ingested(done, items, dry_run))
-    if not done.counts["kept"] and done.new:
+    if done.new and done.unusable == done.new:
         raise SourceError(
-            f"none of the {done.new} new images is usable: {done.reasons or done.counts}.\n"
+            f"none of the {done.new} new files is an image with a face: {done.reasons}.\n"
             "Next: look at them with curate report, or name another folder"
         )
 

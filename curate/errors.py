@@ -12,8 +12,7 @@ CurateError                    exit 1
 └── GateRefused                the challenger was not promoted (exit 3)
 """
 
-import importlib
-from types import ModuleType
+import importlib.util
 
 
 class CurateError(Exception):
@@ -60,16 +59,15 @@ class GateRefused(CurateError):
     exit_code = 3
 
 
-def require(module: str, extra: str = "all") -> ModuleType:
-    """Import ``module`` or say which pip line brings it.
+def require(*modules: str, extra: str = "all") -> None:
+    """Check that ``modules`` are installed, without importing them, or say which pip line helps.
 
     Raises:
-        MissingExtra: the module, or something it imports, is not installed.
+        MissingExtra: one of them is not.
     """
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise MissingExtra(
-            f"this needs the Python module {error.name!r}, which is not installed.\n"
-            f"Next: pip install 'curate[{extra}]'  (in a checkout: pip install -e '.[{extra}]')"
-        ) from error
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtra(
+                f"this needs the Python module {module!r}, which is not installed.\n"
+                f"Next: pip install 'curate[{extra}]'  (in a checkout: pip install -e '.[{extra}]')"
+            )

@@ -34,6 +34,11 @@ class Ingested:
     counts: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def unusable(self) -> int:
+        """New images that no policy put aside: there is nothing in them to use."""
+        return sum(self.reasons.values()) - self.reasons.get("contamination", 0)
+
 
 def ingest(
     workspace: Workspace, items: Sequence[Item], *, trusted: bool, dry_run: bool, track: Track

@@ -69,10 +69,11 @@ def _queues(workspace: Workspace, images: pd.DataFrame) -> dict[str, int]:
     waiting = soft[(soft["status"] == "review") & ~soft["image_id"].isin(decided)]
     conflicts = labels.given_keys(catalogue)
     conflicts = conflicts[conflicts == labels.CONFLICT]
+    undecided = set(images.loc[(images["turn"] < 0) & (images["status"] == "kept"), "image_id"])
     return {
         "soft labels to review": len(waiting),
         "contradictory given labels": len(set(conflicts.index) - decided),
-        "turn undecided": int(((images["turn"] < 0) & (images["status"] == "kept")).sum()),
+        "turn undecided": len(undecided - decided),
     }
 
 

@@ -51,8 +51,7 @@ def softlabel(here: Workspace, threshold: float, task: str, dry_run: bool, as_js
         raise ConfigError(
             f"--threshold {threshold} must lie between 0.5 and 1.\nNext: --threshold 0.9"
         )
-    for module in ("torch", "sklearn"):
-        require(module)
+    require("torch", "timm", "sklearn")
     done = label(here, threshold, dry_run)
     emit(asdict(done), as_json, lambda: _show(done, threshold, dry_run))
 

@@ -24,6 +24,7 @@ from training.model import Network
 CHECKPOINT = "checkpoint.pt"
 WEIGHT_DECAY = 0.05
 WARM_UP = 0.1  # share of all steps over which the learning rate rises to its peak
+SMOOTHING = 0.1
 MAX_NORM = 1.0  # of the gradient: one image may carry the weight of a whole attack type
 
 
@@ -100,8 +101,13 @@ def train(
 
 
 def objective(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Return the weighted mean of the binary cross-entropy; all (n,), targets in [0, 1]."""
-    return (binary_cross_entropy_with_logits(logits, targets, reduction="none") * weights).mean()
+    """Return the weighted mean of the binary cross-entropy; all (n,), targets in [0, 1].
+
+    Targets are drawn a little towards 1/2 (label smoothing, Szegedy et al., arXiv 1512.00567), or
+    the logits of separable images grow without end and the threshold means nothing elsewhere.
+    """
+    smooth = targets * (1 - SMOOTHING) + SMOOTHING / 2
+    return (binary_cross_entropy_with_logits(logits, smooth, reduction="none") * weights).mean()
 
 
 def pace(done: float) -> float:

@@ -80,6 +80,8 @@ def create(
         AssetError: its weights are not on this machine.
     """
     net: Any = backbones.create(backbone, num_classes=1, pretrained=pretrained)
+    for parameter in net.get_classifier().parameters():
+        nn.init.zeros_(parameter)  # every score starts at 1/2: a random head starts far off
     mean, std = tuple(net.pretrained_cfg["mean"]), tuple(net.pretrained_cfg["std"])
     # Channels last: convolutions on CPUs and tensor cores take half the time or less.
     net = net.to(memory_format=torch.channels_last)

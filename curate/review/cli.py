@@ -69,10 +69,10 @@ def _invite(done: "Reviewed", as_json: bool) -> None:
 
 
 def _show(done: "Reviewed", pull: bool) -> None:
-    if done.shown:
+    if done.shown and not done.url:
         rows = [(name, n, done.totals[name], queue.LISTS[name]) for name, n in done.shown.items()]
-        show.table("In the App", ("view", "shown", "of", ""), rows)
-    elif not pull:
+        show.table("Pushed", ("view", "shown", "of", ""), rows)
+    if not done.shown and not pull:
         click.echo("Nothing to review: no image waits, none was merged, turned or set aside.")
     if done.unreadable or done.gone:
         show.facts(
@@ -83,8 +83,10 @@ def _show(done: "Reviewed", pull: bool) -> None:
         show.facts("Decisions brought back", done.decisions)
     elif pull or done.url:
         click.echo("No new decisions.")
-    for line in done.notes:
+    for line in [*done.notes, *(f"not taken: {line}" for line in tags.summary(done.problems))]:
         show.note(line)
-    for line in tags.summary(done.problems):
-        show.note(f"not taken: {line}")
-    show.next_steps(*(f"curate undo {run}   takes these decisions back" for run in done.runs))
+    show.next_steps(
+        "curate review   opens the App on these views" if done.shown and not done.url else "",
+        "curate review   shows what was not taken as view 'tagged'" if done.problems else "",
+        *(f"curate undo {run}   takes these decisions back" for run in done.runs),
+    )

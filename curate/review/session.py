@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+
 from curate.errors import DataError, ServiceError
 from curate.review import app, mongod, pushed, queue, sync
 from curate.review.thumbs import Track

@@ -22,7 +22,11 @@ def presentations(draw, both=False):
     if both:
         bonafide[:2] = [True, False]
     types = draw(st.lists(st.sampled_from(KINDS), min_size=n, max_size=n))
-    return scores, bonafide, ["" if live else kind for live, kind in zip(bonafide, types)]
+    return (
+        scores,
+        bonafide,
+        ["" if live else kind for live, kind in zip(bonafide, types, strict=True)],
+    )
 
 
 @given(presentations(), st.integers(0, 11).map(lambda step: step / 10))
@@ -30,9 +34,9 @@ def test_rates_equal_counting_by_hand(shown, threshold):
     scores, bonafide, types = shown
     report = evaluate(scores, bonafide, types, threshold)
     for kind in set(types) - {""}:
-        passed = [s >= threshold for s, t in zip(scores, types) if t == kind]
+        passed = [s >= threshold for s, t in zip(scores, types, strict=True) if t == kind]
         assert report.apcer[kind] == Rate(sum(passed), len(passed))
-    rejected = [s < threshold for s, live in zip(scores, bonafide) if live]
+    rejected = [s < threshold for s, live in zip(scores, bonafide, strict=True) if live]
     assert report.bpcer == Rate(sum(rejected), len(rejected))
     assert set(report.apcer) == set(types) - {""}
 

@@ -100,7 +100,7 @@ def test_a_worse_challenger_is_refused_with_the_table_and_exit_code_three(both_c
     assert "ROSE" in refused.stdout
     assert "is not promoted" in refused.stderr
     assert "Next: " in refused.stderr
-    last = here.catalogue.read("runs").iloc[-1]
+    last = here.catalogue.read("runs").sort_values("started").iloc[-1]
     assert (last["state"], json.loads(last["counts"])["promoted"]) == ("refused", False)
     assert champions.require_champion(here, "liveness").number == 1
     assert (here.root / "models" / "liveness" / "2" / "card.json").exists()
