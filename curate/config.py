@@ -57,7 +57,7 @@ class Retrain(Section):
     image_size: Annotated[int, Field(ge=32, le=1024)] = 160
     epochs: Count = 6
     batch_size: Count = 32
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-4
 
 
 class Review(Section):

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
-from curate import assets, show, truth, workspace
+from curate import assets, config, show, truth, workspace
 from curate.cli import main
 from curate.errors import CurateError, SourceError
 
+SMALL = {"image_size = 160": "image_size = 96", "epochs = 6": "epochs = 4"}  # of curate.toml
 SAYS = (
     "The faces are generated (a GAN trained on DigiFace-1M, whose terms are research only): "
     "figures on them are a smoke check of the machinery, not accuracy."
@@ -24,7 +25,7 @@ def demo(folder: Path) -> None:
     """
     for name in assets.ASSETS:
         assets.pull(name)
-    here = workspace.create(folder)
+    here = _small_workspace(folder)
     sample = here.root / "sample"
     if not (sample / "truth.csv").is_file():
         _draw(sample)
@@ -43,6 +44,17 @@ def demo(folder: Path) -> None:
         f"cd {shown} && {_curate()} review   to look at what waits, in the FiftyOne App",
         f"{_curate()} ingest YOUR_FOLDER --recipe auto   with your own data, elsewhere",
     )
+
+
+def _small_workspace(folder: Path) -> workspace.Workspace:
+    """Make the demo's workspace, with a model small enough to train while one watches."""
+    here = workspace.create(folder)
+    settings = here.root / config.FILENAME
+    text = settings.read_text(encoding="utf-8")
+    for default, small in SMALL.items():
+        text = text.replace(f"# {default}\n", f"{small}\n", 1)
+    settings.write_text(text, encoding="utf-8")
+    return workspace.open_at(here.root)
 
 
 class _Verbs:

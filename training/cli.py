@@ -43,8 +43,7 @@ def retrain(
     goes on at the last whole epoch. Exit code 3: not promoted.
     """
     _supported(task)
-    for module in (*NEEDED, "albumentations"):
-        require(module)
+    require(*NEEDED, "albumentations")
     from training import retrain as stage
 
     chosen = config.override(here.config, "retrain", backbone=backbone, epochs=epochs)
@@ -68,8 +67,7 @@ def evaluate(here: Workspace, task: str, number: int | None, as_json: bool) -> N
     """Measure a model on the frozen test split, at the threshold fixed on dev when it was made."""
     _supported(task)
     found = _model(here, task, number)
-    for module in NEEDED:
-        require(module)
+    require(*NEEDED)
     from training import data, registry
     from training import retrain as stage
 
@@ -94,8 +92,7 @@ def predict(here: Workspace, images: tuple[str, ...], task: str, number: int | N
     """
     _supported(task)
     found = _model(here, task, number)
-    for module in NEEDED:
-        require(module)
+    require(*NEEDED)
     from training import predict as stage
     from training import registry
 

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.numpy import load_file
 
-from curate import champions, faces, workspace
+from curate import champions, faces, runs, workspace
 from curate.cli import main
 from curate.faces import Face
 from training import loop, predict, registry
@@ -94,7 +94,7 @@ def test_a_worse_challenger_is_refused_with_the_table_and_exit_code_three(both_c
     here = learn_well(both_classes)
     first = retrain(here)[1]
     assert first["model"]["metrics"]["acer"] == 0
-    here = rewrite(here, learning_rate=1e-9)
+    _relabel_train_the_wrong_way_round(here)
     refused = run(here, "retrain")
     assert refused.exit_code == 3
     assert "ROSE" in refused.stdout
@@ -106,7 +106,24 @@ def test_a_worse_challenger_is_refused_with_the_table_and_exit_code_three(both_c
     assert (here.root / "models" / "liveness" / "2" / "card.json").exists()
     again = run(here, "retrain")
     assert again.exit_code == 3
-    assert len(here.catalogue.read("runs")) == 3  # ingest, promoted, refused
+    verbs = here.catalogue.read("runs").sort_values("started")["verb"]
+    assert list(verbs) == ["ingest", "retrain", "review", "retrain"]
+
+
+def _relabel_train_the_wrong_way_round(here):
+    splits, labels = here.catalogue.read("splits"), here.catalogue.read("labels")
+    train = labels[labels["image_id"].isin(splits.loc[splits["split"] == "train", "image_id"])]
+    live = (train["label"] == "bonafide").to_numpy()
+    wrong = pd.DataFrame(
+        {
+            "image_id": train["image_id"], "task": "liveness", "part": "", "action": "relabel",
+            "label": np.where(live, "attack", "bonafide"),
+            "attack_type": np.where(live, "print", ""),
+            "reviewer": "somebody", "at": "2026-01-01T00:00:00",
+        }
+    )  # fmt: skip
+    with runs.start(here, "review", {}) as review:
+        review.append("decisions", wrong)
 
 
 def test_stopped_in_the_middle_the_same_command_gives_the_same_tables(both_classes, make):
