@@ -25,12 +25,20 @@ class Catalogue:
         self.folder = folder
 
     def read(self, table: str, columns: Iterable[str] | None = None) -> pd.DataFrame:
-        """Return the visible rows of ``table``, oldest commit first."""
+        """Return the visible rows of ``table``, those of earlier runs first."""
         if table == "runs":
             return self._load(table, columns)
         run_column = schema.RUN_COLUMN[table]
+        names = list(columns) if columns is not None else schema.TABLES[table].names
+        needed = list(dict.fromkeys([*names, run_column, *schema.DISTINCT.get(table, [])]))
         standing = pa.array(list(self.runs_standing()["run_id"]), pa.string())
-        return self._load(table, columns, pc.field(run_column).isin(standing))
+        frame = self._load(table, needed, pc.field(run_column).isin(standing))
+        frame = frame.sort_values(run_column, kind="stable", ignore_index=True)
+        if distinct := schema.DISTINCT.get(table):
+            frame = frame.drop_duplicates(distinct, ignore_index=True)
+        if table == "images" and "also_at" in names:
+            frame = self._with_places(frame)
+        return frame[names]
 
     def runs_standing(self) -> pd.DataFrame:
         """Return the rows of `runs` that are not undone, oldest first."""
@@ -61,20 +69,6 @@ class Catalogue:
             ) from error
         return int(rows.num_rows)
 
-    def add_places(self, places: pd.DataFrame) -> None:
-        """Replace `also_at` of images already there; ``places`` has image_id, batch, also_at."""
-        if places.empty:
-            return
-        names = ["image_id", "batch", "also_at"]
-        source = pa.Table.from_pandas(
-            places[names],
-            schema=pa.schema([schema.TABLES["images"].field(name) for name in names]),
-            preserve_index=False,
-        )
-        match = "t.image_id = s.image_id AND t.batch = s.batch"
-        merge = DeltaTable(self._place("images")).merge(source, match, "s", "t")
-        merge.when_matched_update({"also_at": "s.also_at"}).execute()
-
     def sweep(self) -> int:
         """Delete what runs that never finished left behind; return the number of rows deleted.
 
@@ -94,6 +88,22 @@ class Catalogue:
         for leftover in self.folder.glob("*/*.parquet#*"):
             leftover.unlink()
         return swept
+
+    def _with_places(self, images: pd.DataFrame) -> pd.DataFrame:
+        """Add to `also_at` the places that later runs found."""
+        later: dict[str, set[str]] = {}
+        places = self.read("places", ["image_id", "uri"])
+        for image_id, uri in zip(places["image_id"], places["uri"], strict=True):
+            later.setdefault(image_id, set()).add(uri)
+        if not later or "uri" not in images:
+            return images
+        also_at = [
+            sorted({*stored, *later[image_id]} - {uri}) if image_id in later else stored
+            for image_id, uri, stored in zip(
+                images["image_id"], images["uri"], images["also_at"], strict=True
+            )
+        ]
+        return images.assign(also_at=pd.Series(also_at, dtype="object"))
 
     def _load(
         self, table: str, columns: Iterable[str] | None = None, only: pc.Expression | None = None

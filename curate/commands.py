@@ -1,12 +1,13 @@
 """The core verbs: init, ingest, status, undo, models pull. Each parses, calls once, shows."""
 
 import json
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from curate import assets, runs, show, sources, workspace
+from curate import assets, config, runs, show, sources, workspace
 from curate import ingest as stage
 from curate import status as overview
 from curate.errors import SourceError
@@ -50,7 +51,8 @@ def ingest(
     SRC are folders (searched to any depth) or single files. Nothing there is changed, moved or
     deleted; every decision is a row that `curate undo` takes back.
     """
-    here = _workspace_or_new(root)
+    sources.require_present(src)
+    here = _workspace_or_new(root, dry_run)
     chosen, why = _recipe(here, list(src), recipe)
     show.note(why)
     items = sources.scan(src, chosen)
@@ -87,7 +89,7 @@ def undo(here: Workspace, run: str, as_json: bool) -> None:
     emit(
         {"run_id": done.run_id, **done.counts},
         as_json,
-        lambda: click.echo(f"{done.undoes} is undone. To bring it back: curate undo {done.run_id}"),
+        lambda: _show_undone(here, done),
     )
 
 
@@ -115,11 +117,16 @@ def pull(as_json: bool) -> None:
     )
 
 
-def _workspace_or_new(root: Path | None) -> Workspace:
-    if root or workspace.nearest(Path.cwd()):
-        return workspace.create(root) if root else opened(None)
-    show.note(f"no workspace above; making one in {Path.cwd()}")
-    return workspace.create(Path.cwd())
+def _workspace_or_new(root: Path | None, dry_run: bool) -> Workspace:
+    """Open the workspace named or above, else make one; for a dry run, one that is thrown away."""
+    place = root or workspace.nearest(Path.cwd()) or Path.cwd()
+    if (place / config.FILENAME).is_file():
+        return opened(place)
+    if dry_run:
+        passing = tempfile.TemporaryDirectory(prefix="curate-dry-run-")
+        return workspace.create(Path(click.get_current_context().with_resource(passing)))
+    show.note(f"no workspace {'there' if root else 'above'}; making one in {place.absolute()}")
+    return workspace.create(place)
 
 
 def _recipe(here: Workspace, src: list[Path], name: str) -> tuple[sources.Recipe | None, str]:
@@ -133,6 +140,17 @@ def _recipe(here: Workspace, src: list[Path], name: str) -> tuple[sources.Recipe
             "Next: --recipe auto, or write one under datasets/"
         )
     return recipes[name], f"recipe {name}: {recipes[name].description}"
+
+
+def _show_undone(here: Workspace, done: runs.Run) -> None:
+    click.echo(f"{done.undoes} is undone. To bring it back: curate undo {done.run_id}")
+    standing = here.catalogue.runs_standing()
+    later = standing[(standing["run_id"] > done.undoes) & (standing["verb"] == "ingest")]
+    if done.counts["verb"] == "ingest" and len(later):
+        show.note(
+            "Later ingests judged their images beside it (copies, contamination); to judge them "
+            "anew, undo them too and ingest them again: " + ", ".join(later["run_id"])
+        )
 
 
 def _show_ingested(done: stage.Ingested, items: list[sources.Item], dry_run: bool) -> None:

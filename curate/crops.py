@@ -1,6 +1,8 @@
 """Face crops of catalogued images, read from the originals: upright, square, at a stated scale."""
 
+import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +14,6 @@ from curate.faces import square_crop
 from curate.orient import turn_image
 from curate.sources import path_of
 
-
 Row: TypeAlias = "Mapping[Any, Any] | pd.Series[Any]"  # a row of `images`
 
 
@@ -22,7 +23,7 @@ def read_upright(row: Row, *, min_side: int | None = None) -> tuple[np.ndarray, 
     Raises:
         SourceError: the original is gone or no longer decodes.
     """
-    image = _read(str(row["uri"]), min_side)
+    image = read_stored(row, min_side=min_side)
     scale = image.rgb.shape[1] / image.width
     rgb = turn_image(image.rgb, max(int(row["turn"]), 0))
     if row["mirror"] == "yes":
@@ -45,11 +46,33 @@ def face_crop(row: Row, *, scale: float, size: int) -> np.ndarray:
     return square_crop(rgb, (x, y, width, height), scale, size)
 
 
-def _read(uri: str, min_side: int | None) -> Decoded:
-    try:
-        return decode(path_of(uri).read_bytes(), min_side=min_side)
-    except (OSError, Unreadable) as error:
-        raise SourceError(
-            f"{uri} was readable at ingest and is not now: {error}.\n"
-            "Next: put the original back where it was, or undo the run that ingested it"
-        ) from error
+def read_stored(row: Row, *, min_side: int | None = None) -> Decoded:
+    """Return the image of a row of `images` as it is stored, EXIF applied, from any of its places.
+
+    Raises:
+        SourceError: none of them holds its bytes any more.
+    """
+    fault = "it is gone"
+    for uri in (row["uri"], *_others(row)):
+        try:
+            path = path_of(uri)
+            data = path.read_bytes()
+            if _untouched(path, row) or hashlib.sha256(data).hexdigest() == row["image_id"]:
+                return decode(data, min_side=min_side)
+            fault = "another content lies there"
+        except (OSError, Unreadable) as error:
+            fault = str(error)
+    raise SourceError(
+        f"{row['uri']} was readable at ingest and is not now: {fault}.\n"
+        "Next: put the original back where it was, or undo the run that ingested it"
+    )
+
+
+def _untouched(path: Path, row: Row) -> bool:
+    stat = path.stat()
+    return bool((stat.st_size, stat.st_mtime_ns) == (row.get("bytes"), row.get("mtime_ns")))
+
+
+def _others(row: Row) -> list[str]:
+    also_at = row.get("also_at")
+    return list(also_at) if isinstance(also_at, list | np.ndarray) else []

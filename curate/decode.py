@@ -12,6 +12,7 @@ from curate.orient import apply_exif
 
 MAX_PIXELS = 100_000_000  # a 100 megapixel phone passes; a 60,000 x 60,000 bomb does not
 EXIF_ORIENTATION = 0x0112  # TIFF 6.0 tag 274
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # no other parser sees the bytes
 REDUCED_SIDE = 480  # pixels of the shorter side down to which JPEGs may be decoded
 
 
@@ -58,7 +59,7 @@ def _header(data: bytes) -> tuple[int, int, int, bool]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # we have a limit of our own, and bad EXIF is no fault
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 orientation = image.getexif().get(EXIF_ORIENTATION, 1)
                 valid = isinstance(orientation, int) and 1 <= orientation <= 8
                 jpeg = image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB")
@@ -86,7 +87,7 @@ def _other_pixels(data: bytes) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         reason = "truncated" if "truncated" in str(error).lower() else "corrupt"

@@ -12,6 +12,7 @@ from curate.faces import square_crop
 from curate.orient import Detect, find_upright, turn_image
 
 SHARPNESS_SIDE = 128  # pixels to which the face is brought before its sharpness is measured
+LEAST_FACE = 24  # pixels of the face's shorter side; smaller ones are mostly patches of noise
 HASH_MODE = "fast"  # hashes come from the scaled decode
 
 
@@ -62,9 +63,10 @@ def _face_columns(rgb: np.ndarray, full_width: int, detect: Detect) -> dict[str,
     face, scale = upright.face, full_width / rgb.shape[1]
     turned = turn_image(rgb, max(upright.turn, 0))
     crop = square_crop(turned, face.box, 1.0, SHARPNESS_SIDE)
+    small = min(face.box[2:]) * scale < LEAST_FACE
     return columns | {
-        "status": "kept",
-        "reason": "",
+        "status": "quarantined" if small else "kept",
+        "reason": "small_face" if small else "",
         "face": np.array(face.box, np.float32) * np.float32(scale),
         "face_score": face.score,
         "landmarks": (face.keypoints * scale).astype(np.float32).ravel(),

@@ -2,7 +2,7 @@
 
     scan -> examine (threads, staged) -> one row per content -> join -> judge -> split -> keep best
 
-Nothing here writes before everything is known; then four appends and the runs row make it visible.
+Nothing here writes before everything is known; then five appends and the runs row make it visible.
 """
 
 import hashlib
@@ -52,14 +52,13 @@ def ingest(
     inputs = {"files": len(items), "trusted": trusted, "sources": sorted({i.source for i in items})}
     with runs.start(workspace, "ingest", inputs) as run:
         staging = Staging(workspace.root / "runs" / f"ingest-{__version__}-{HASH_MODE}")
-        rows = _examined(workspace, items, staging, track)
+        rows = _examined(workspace, items, None if dry_run else staging, track)
         batch = _batch(workspace, rows, items, trusted)
         run.counts = batch.counts
         run.recorded = not dry_run and batch.adds
         if run.recorded:
-            for table in ("images", "labels", "pairs", "splits"):
+            for table in ("images", "places", "labels", "pairs", "splits"):
                 run.append(table, getattr(batch, table))
-            workspace.catalogue.add_places(batch.places)
         if not dry_run:
             staging.clear()
     new = len(batch.images)
@@ -76,7 +75,7 @@ class Batch:
     labels: pd.DataFrame
     pairs: pd.DataFrame
     splits: pd.DataFrame
-    places: pd.DataFrame  # image_id, batch, also_at of images that were there before
+    places: pd.DataFrame
 
     @property
     def adds(self) -> bool:
@@ -94,7 +93,7 @@ class Batch:
             **{status: int(statuses.get(status, 0)) for status in schema.IMAGE_STATUSES},
             "turned": int(turned.sum()),
             "undecided": int(((self.images["turn"] < 0) & self.images["face"].notna()).sum()),
-            "exact_copies": int(self.images["also_at"].map(len).sum() + len(self.places)),
+            "exact_copies": len(self.places),
             "recapture_pairs": int(kinds.get("recapture", 0)),
             **{
                 f"split_{name}": int((self.splits["split"] == name).sum()) for name in schema.SPLITS
@@ -109,15 +108,15 @@ class Batch:
 
 
 def _examined(
-    workspace: Workspace, items: Sequence[Item], staging: Staging, track: Track
+    workspace: Workspace, items: Sequence[Item], staging: Staging | None, track: Track
 ) -> pd.DataFrame:
     """Return one record per item: known from the catalogue, staged by a killed run, or new."""
-    known = workspace.catalogue.read("images", ["image_id", "uri", "bytes", "mtime_ns"])
+    known = _known_files(workspace)
     unchanged = {
-        (row.uri, row.bytes, row.mtime_ns): {"image_id": row.image_id}
-        for row in known.itertuples(index=False)
+        (uri, size, mtime_ns): {"image_id": image_id}
+        for image_id, uri, size, mtime_ns in known.itertuples(index=False)
     }
-    earlier = staging.load()
+    earlier = staging.load() if staging else {}
     have = {_key(item): unchanged.get(_key(item)) or earlier.get(_key(item)) for item in items}
     missing = [item for item in items if have[_key(item)] is None]
     if missing:
@@ -127,11 +126,20 @@ def _examined(
         try:
             for item, record in zip(missing, track(results, len(missing), "reading"), strict=True):
                 have[_key(item)] = record
-                if "status" in record:
+                if staging and "status" in record:
                     staging.add(record)
         finally:
-            staging.flush()
+            if staging:
+                staging.flush()
     return pd.DataFrame([_place_columns(item) | (have[_key(item)] or {}) for item in items])
+
+
+def _known_files(workspace: Workspace) -> pd.DataFrame:
+    """Return image_id, uri, bytes, mtime_ns of every file on record that could be read."""
+    columns = ["image_id", "uri", "bytes", "mtime_ns"]
+    images = workspace.catalogue.read("images", [*columns, "reason"])
+    readable = images[images["reason"] != "unreadable"]  # those get another try each time
+    return pd.concat([readable[columns], workspace.catalogue.read("places", columns)])
 
 
 def _worker(detector: FaceDetector, known: set[str]) -> Callable[[Item], dict[str, Any]]:
@@ -183,14 +191,15 @@ def _batch(workspace: Workspace, rows: pd.DataFrame, items: Sequence[Item], trus
     catalogue = workspace.catalogue
     known = catalogue.read("images")
     given = _label_rows(rows, catalogue.read("labels"), trusted)
-    places = _new_places(rows, known)
     fresh = rows[~rows["image_id"].isin(known["image_id"])]
+    images = _one_row_per_content(fresh)
+    on_record = catalogue.read("places")
+    places = _new_places(rows, pd.concat([known, images, on_record]))
     if fresh.empty:
         nothing = {name: schema.empty(name) for name in ("images", "pairs", "splits")}
         return Batch(labels=given, places=places, **nothing)
-    images = _one_row_per_content(fresh)
     keys = labels.given_keys(catalogue, extra=given)
-    related = relate(workspace, images, known, rows[["image_id", "subject", "clip"]], keys, given)
+    related = relate(workspace, images, known, pd.concat([on_record, places]), keys, given)
     return Batch(related.images, given, related.pairs, related.splits, places)
 
 
@@ -212,17 +221,13 @@ def _strictest(splits: pd.Series) -> str | None:
     return next((name for name in ("test", "dev", "train") if name in declared), None)
 
 
-def _new_places(rows: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """Return image_id, batch, also_at of known images now found at places not yet on record."""
-    at = known.set_index("image_id")
-    seen = rows[rows["image_id"].isin(at.index)]
-    found = []
-    for image_id, uris in seen.groupby("image_id")["uri"]:
-        row = at.loc[image_id]
-        new = sorted(set(uris) - {row["uri"], *row["also_at"]})
-        if new:
-            found.append((image_id, row["batch"], [*row["also_at"], *new]))
-    return pd.DataFrame(found, columns=["image_id", "batch", "also_at"])
+def _new_places(rows: pd.DataFrame, on_record: pd.DataFrame) -> pd.DataFrame:
+    """Return a row of `places` for each file whose image stands elsewhere, or says more by now."""
+    columns = ["image_id", "uri", "source", "subject", "clip", "official_split"]
+    seen = set(on_record[columns].astype("object").fillna("").itertuples(index=False, name=None))
+    mine = rows[columns].astype("object").fillna("").itertuples(index=False, name=None)
+    new = rows[[place not in seen for place in mine]]
+    return new.reindex(columns=schema.TABLES["places"].names).drop(columns="run_id")
 
 
 def _label_rows(rows: pd.DataFrame, existing: pd.DataFrame, trusted: bool) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from curate import groups, schema
+from curate import schema
 from curate.catalogue import Catalogue
 
 CONFLICT = "conflict"
@@ -19,15 +19,23 @@ def keys(given: pd.DataFrame) -> pd.Series:
 
     `attack/unknown` beside a known attack type is no conflict: the known one says more.
     """
-    if given.empty:
-        return pd.Series(dtype="object")
-    words = [key(*row) for row in zip(given["label"], given["attack_type"], strict=True)]
+    rows = pd.DataFrame({"image_id": given["image_id"].to_numpy(object), "word": words(given)})
+    rows = rows.drop_duplicates()
+    several = rows["image_id"].duplicated(keep=False)
+    single = rows[~several].set_index("image_id")["word"]
     sets: dict[str, set[str]] = {}
-    for image_id, word in zip(given["image_id"], words, strict=True):
+    for image_id, word in zip(rows["image_id"][several], rows["word"][several], strict=True):
         sets.setdefault(image_id, set()).add(word)
-    return pd.Series(
-        {image_id: _one_key(words) for image_id, words in sets.items()}, dtype="object"
-    )
+    folded = pd.Series({image: _one_key(said) for image, said in sets.items()}, dtype="object")
+    both: pd.Series = pd.concat([single.astype("object"), folded])
+    return both
+
+
+def words(frame: pd.DataFrame) -> np.ndarray:
+    """Return (N,) object: `key` of each row's `label` and `attack_type`."""
+    label = frame["label"].to_numpy(object)
+    attack_type = frame["attack_type"].fillna("").to_numpy(object)
+    return np.where(attack_type == "", label, label + "/" + attack_type)
 
 
 def decided(catalogue: Catalogue, task: str) -> pd.DataFrame:
@@ -67,11 +75,9 @@ def resolved(catalogue: Catalogue, task: str = "liveness") -> pd.DataFrame:
     accepted_by_person = decisions.index[decisions["action"] == "accept"]
     soft = soft[(soft["status"] == "accepted") | soft.index.isin(accepted_by_person)]
     relabelled = decisions[decisions["label"] != ""]
-    by_decision = _rows(
-        relabelled["label"] + "/" + relabelled["attack_type"].fillna(""), "decision"
-    )
+    by_decision = _rows(pd.Series(words(relabelled), relabelled.index), "decision")
     by_given = _rows(trusted[trusted != CONFLICT], "given")
-    by_soft = _rows(soft["label"] + "/" + soft["attack_type"].fillna(""), "soft")
+    by_soft = _rows(pd.Series(words(soft), soft.index), "soft")
     by_soft["p_bonafide"] = [float(probs[0]) for probs in soft["probs"]]
     blocked = trusted.index[trusted == CONFLICT].difference(relabelled.index)
     every = pd.concat([by_decision, by_given, by_soft])
@@ -81,52 +87,33 @@ def resolved(catalogue: Catalogue, task: str = "liveness") -> pd.DataFrame:
 
 
 def latest_soft(catalogue: Catalogue, task: str) -> pd.DataFrame:
-    """Return the soft label that the latest standing run gave each image."""
-    soft = catalogue.read("soft_labels")
-    soft = soft[soft["task"] == task].sort_values("run_id", kind="stable")
-    return soft.drop_duplicates("image_id", keep="last")
+    """Return the soft label that the latest standing run gave each visible image.
 
-
-def usable(catalogue: Catalogue) -> pd.DataFrame:
-    """Return the rows of `images` that may be labelled and trained on, indexed by image_id.
-
-    Those kept; those a person put back (action keep); and duplicates whose label, learnt later,
-    differs from that of the copy kept (promise 2: the pair is reopened). A synthetic image counts
-    only while its parent is here and still believed bona fide, and no train image counts whose
-    group turns out to reach into dev or test (promise 4).
+    A doubt about a trusted label counts only while the last run still has it.
     """
-    images = catalogue.read("images").set_index("image_id", drop=False)
-    decisions = decided(catalogue, "liveness")
-    back = decisions.loc[decisions["action"] == "keep", "image_id"]
-    words = _best_known_keys(catalogue)
-    chosen = (images["status"] == "kept") | images["image_id"].isin(back)
-    chosen |= _reopened(catalogue, images, words)
-    bonafide = words.index[words == schema.BONAFIDE].intersection(images.index)
-    orphaned = (images["origin"] == "synthetic") & ~images["parent_id"].isin(bonafide)
-    leaking = images["image_id"].isin(groups.leaking(catalogue))
-    return images[chosen & ~orphaned & ~leaking & images["face"].notna()]
+    soft = catalogue.read("soft_labels")
+    soft = soft[(soft["task"] == task) & soft["image_id"].isin(_visible(catalogue))]
+    stale = (soft["reason"] == schema.DOUBTED) & (soft["run_id"] != soft["run_id"].max())
+    latest: pd.DataFrame = soft[~stale].drop_duplicates("image_id", keep="last")
+    return latest
 
 
-def _best_known_keys(catalogue: Catalogue) -> pd.Series:
-    """Return image_id -> label key: given or decided, else the accepted soft label."""
-    given = given_keys(catalogue)
-    soft = resolved(catalogue)
-    rejected = decided(catalogue, "liveness").query("action == 'reject'")["image_id"]
-    words = (soft["label"] + "/" + soft["attack_type"]).str.rstrip("/").astype("object")
-    every = pd.concat([given, words[~words.index.isin(given.index)]])
+def best_keys(catalogue: Catalogue, task: str = "liveness") -> pd.Series:
+    """Return image_id -> label key: given (trusted or not) or decided, else the soft label in use.
+
+    Images that a person rejected have none.
+    """
+    given = given_keys(catalogue, task)
+    soft = resolved(catalogue, task)
+    rejected = decided(catalogue, task).query("action == 'reject'")["image_id"]
+    in_use = pd.Series(words(soft), soft.index, dtype="object")
+    every = pd.concat([given, in_use[~in_use.index.isin(given.index)]])
     believed: pd.Series = every[~every.index.isin(rejected)]
     return believed
 
 
-def _reopened(catalogue: Catalogue, images: pd.DataFrame, words: pd.Series) -> np.ndarray:
-    """Return a (len(images),) bool array: duplicates that a label now separates from their copy."""
-    pairs = catalogue.read("pairs", ["a", "b", "kind", "cluster"]).query("cluster != ''")
-    clusters = pd.concat([pairs.set_index(side)["cluster"] for side in ("a", "b")])
-    clusters = clusters[~clusters.index.duplicated()]
-    mine = images.index.map(words.get)
-    others = images.index.map(clusters.get).map(words.get)
-    differ = np.fromiter(map(differs, mine, others), bool, len(images))
-    return differ & (images["status"] == "duplicate").to_numpy()
+def _visible(catalogue: Catalogue) -> pd.Series:
+    return catalogue.read("images", ["image_id"])["image_id"]
 
 
 def differs(a: object, b: object) -> bool:
@@ -144,11 +131,11 @@ def _one_key(words: set[str]) -> str:
     return next(iter(known)) if consistent else CONFLICT
 
 
-def _rows(words: pd.Series, basis: str) -> pd.DataFrame:
-    parts = words.astype("object").str.partition("/")
-    frame = pd.DataFrame(index=words.index)
-    frame["label"] = parts[0] if len(words) else pd.Series(dtype="object")
-    frame["attack_type"] = parts[2] if len(words) else pd.Series(dtype="object")
+def _rows(keys_of: pd.Series, basis: str) -> pd.DataFrame:
+    parts = [str(word).partition("/") for word in keys_of]
+    frame = pd.DataFrame(index=keys_of.index)
+    frame["label"] = pd.Series([part[0] for part in parts], keys_of.index, dtype="object")
+    frame["attack_type"] = pd.Series([part[2] for part in parts], keys_of.index, dtype="object")
     frame["basis"] = basis
     frame["p_bonafide"] = (frame["label"] == schema.BONAFIDE).astype(float)
     return frame

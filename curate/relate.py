@@ -9,10 +9,10 @@ import pandas as pd
 
 from curate import duplicates, engine, groups, splits
 from curate.catalogue import Catalogue
-from curate.decode import decode
+from curate.crops import Row, read_stored
+from curate.errors import SourceError
 from curate.hashes import POSES
 from curate.neighbours import cross_join, self_join
-from curate.sources import path_of
 from curate.workspace import Workspace
 
 PIXELS_SIDE = 128  # pixels of the shorter side at which two images are compared
@@ -39,12 +39,13 @@ def relate(
     """Join, judge, split and keep the best copy.
 
     ``images`` are the new rows, one per content; ``known`` the visible rows of `images`;
-    ``places`` image_id, subject, clip of every file of the batch (a content may have several);
+    ``places`` image_id, subject, clip of every other file (a content may lie at several places);
     ``keys`` image_id -> label key of any given label; ``given`` the new rows of `labels`.
     """
     catalogue = workspace.catalogue
-    fresh = images[images["status"] == "kept"]
+    fresh = _best_first(images[images["status"] == "kept"])
     old = known[known["face"].notna() & (known["origin"] != "synthetic")]
+    old = old.sort_values("status", key=lambda status: status != "kept", kind="stable")
     facts = pd.concat([fresh, old]).set_index("image_id")
     facts["label_key"] = keys.reindex(facts.index)
     pairs = _proposed(fresh, old, workspace)
@@ -53,7 +54,8 @@ def relate(
         facts,
         min_similarity=workspace.config.ingest.similarity,
     )
-    grouped = groups.grouped(pd.concat([known, fresh]), places, catalogue.read("pairs"), pairs)
+    every_pair = pd.concat([catalogue.read("pairs"), pairs])
+    grouped = groups.grouped(pd.concat([known, fresh]), places, every_pair, keys)
     assigned = _assigned(workspace, fresh, known, grouped, given)
     contaminated = set(assigned.loc[assigned["contamination"], "image_id"])
     homes = _homes(catalogue, fresh, facts, pairs, contaminated)
@@ -100,13 +102,19 @@ def _compared(pairs: pd.DataFrame, facts: pd.DataFrame, workspace: Workspace) ->
     """Add `similarity`; null for pairs of one clip, which need none."""
     a, b = (facts["clip"].reindex(pairs[side]) for side in ("a", "b"))
     worth = np.flatnonzero(~((a.to_numpy() == b.to_numpy()) & a.notna().to_numpy()))
-    uris = facts["uri"]
-    gray = lru_cache(CACHED)(_gray)
+    rows_of = facts.to_dict("index")
+
+    @lru_cache(CACHED)
+    def gray(image_id: str) -> np.ndarray | None:
+        return _gray(rows_of[image_id] | {"image_id": image_id})
+
+    poses = pairs["pose"].tolist()
 
     def compare(row: int) -> float:
-        pair = pairs.iloc[row]
-        one, other = (gray(str(uris[pair[side]])) for side in ("a", "b"))
-        return duplicates.similarity(one, other, POSES[int(pair["pose"])])
+        one, other = gray(pairs["a"].iat[row]), gray(pairs["b"].iat[row])
+        if one is None or other is None:
+            return np.nan
+        return duplicates.similarity(one, other, POSES[poses[row]])
 
     similarity = np.full(len(pairs), np.nan, dtype=np.float32)
     threads = engine.threads(workspace.config.threads)
@@ -114,8 +122,12 @@ def _compared(pairs: pd.DataFrame, facts: pd.DataFrame, workspace: Workspace) ->
     return pairs.assign(similarity=similarity)
 
 
-def _gray(uri: str) -> np.ndarray:
-    rgb = decode(path_of(uri).read_bytes(), min_side=PIXELS_SIDE).rgb
+def _gray(row: Row) -> np.ndarray | None:
+    """Return the image as stored, EXIF applied, in grey; None where its original is gone."""
+    try:
+        rgb = read_stored(row, min_side=PIXELS_SIDE).rgb
+    except SourceError:
+        return None
     gray: np.ndarray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     factor = PIXELS_SIDE / min(gray.shape)
     if factor >= 1:
@@ -156,19 +168,40 @@ def _homes(
     contaminated: set[str],
 ) -> pd.Series:
     """Return image_id -> the copy kept in its place, for the new images and their partners."""
-    partners = pd.concat([pairs["a"], pairs["b"], fresh["image_id"]])
-    frame = facts[facts.index.isin(partners) & ~facts.index.isin(contaminated)].copy()
-    frame["known"] = ~frame.index.isin(fresh["image_id"])
     earlier = catalogue.read("pairs", ["a", "b", "cluster"]).query("cluster != ''")
     clusters = pd.concat([earlier.set_index(side)["cluster"] for side in ("a", "b")])
-    frame["cluster"] = clusters[~clusters.index.duplicated()].reindex(frame.index)
-    # In steps: a re-encoding that moves the box by a pixel makes no larger or sharper face.
-    areas = np.array([box[2] * box[3] for box in frame["face"]])
-    frame["face_area"] = np.round(np.log(areas) / np.log(1.1))
-    frame["sharpness"] = np.round(np.log(frame["sharpness"] + 0.1) / np.log(1.25))
+    clusters = clusters[~clusters.index.duplicated()]
+    near = pd.concat([pairs["a"], pairs["b"], fresh["image_id"]])
+    # With every copy of a partner's cluster: its label stands guard even if it is no partner.
+    company = set(near) | set(clusters.index[clusters.isin(clusters.reindex(near))])
+    there = facts.index.isin(list(company)) & (facts["status"] != "quarantined")
+    frame = facts[there & ~facts.index.isin(contaminated)].copy()
+    frame["known"] = ~frame.index.isin(fresh["image_id"])
+    frame["cluster"] = clusters.reindex(frame.index)
+    frame["face_area"], frame["sharpness"] = _steps(frame)
     frame["order"] = np.argsort(np.argsort(frame["uri"].to_numpy(), kind="stable"), kind="stable")
     kept = duplicates.keep_best(frame, pairs)
     return kept.set_index("image_id")["cluster"]
+
+
+def _best_first(images: pd.DataFrame) -> pd.DataFrame:
+    """Order new images so that the first of a crowd of equal hashes is the one to keep."""
+    area, sharpness = _steps(images)
+    frame = images.assign(
+        known=False, face_area=area, sharpness=sharpness, order=range(len(images))
+    )
+    order = duplicates.keep_order(frame.set_index("image_id"))
+    return images.set_index("image_id", drop=False).loc[order].reset_index(drop=True)
+
+
+def _steps(images: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return face area and sharpness in steps of a tenth and a quarter.
+
+    A re-encoding that moves the box by a pixel makes the face neither larger nor sharper.
+    """
+    areas = np.array([box[2] * box[3] for box in images["face"]], dtype=float)
+    sharpness = images["sharpness"].to_numpy(float)
+    return np.round(np.log(areas) / np.log(1.1)), np.round(np.log(sharpness + 0.1) / np.log(1.25))
 
 
 def _finished_pairs(pairs: pd.DataFrame, homes: pd.Series, contaminated: set[str]) -> pd.DataFrame:

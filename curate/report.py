@@ -15,8 +15,7 @@ import pandas as pd
 import simplejpeg
 
 from curate import champions, charts, labels, schema, sources
-from curate.crops import Row, read_upright
-from curate.decode import Unreadable, decode
+from curate.crops import Row, read_stored, read_upright
 from curate.errors import SourceError
 from curate.options import emit, json_option, with_workspace
 from curate.status import overview
@@ -105,8 +104,9 @@ def _reasons(images: pd.DataFrame) -> list[tuple[str, int, str]]:
 def _pair_sheet(pairs: pd.DataFrame, images: pd.DataFrame) -> list[dict[str, Any]]:
     pairs = pairs[pairs["a"].isin(images.index) & pairs["b"].isin(images.index)]
     sheet = []
-    rows = images.to_dict("index")
-    for row in _spread(pairs.sort_values("similarity")).itertuples(index=False):
+    shown = _spread(pairs.sort_values("similarity"))
+    rows = images[images.index.isin([*shown["a"], *shown["b"]])].to_dict("index")
+    for row in shown.itertuples(index=False):
         one, other = rows[row.a], rows[row.b]
         sheet.append(
             {
@@ -154,14 +154,17 @@ def _spread(frame: pd.DataFrame) -> pd.DataFrame:
 def _thumbnail(row: Row, *, upright: bool) -> str:
     """Return a data: URI of the image, as stored (EXIF applied) or upright; "" if unreadable."""
     try:
+        if row["reason"] == "unreadable":
+            return ""  # a FIFO would wait for ever
         if upright:
             rgb, _ = read_upright(row, min_side=SIDE)
         else:
-            rgb = decode(sources.path_of(row["uri"]).read_bytes(), min_side=SIDE).rgb
-    except (SourceError, Unreadable, OSError):
+            rgb = read_stored(row, min_side=SIDE).rgb
+    except SourceError:
         return ""
     factor = min(1, SIDE / max(rgb.shape[:2]))
-    small = cv2.resize(rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    height, width = (max(1, round(side * factor)) for side in rgb.shape[:2])
+    small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
     data = simplejpeg.encode_jpeg(np.ascontiguousarray(small), 80)
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 

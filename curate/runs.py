@@ -39,8 +39,9 @@ class Run:
 @contextmanager
 def start(workspace: Workspace, verb: str, inputs: dict[str, Any]) -> Iterator[Run]:
     """Hold the workspace, sweep what dead runs left, run the body, write the runs row last."""
-    began, clock = datetime.now(UTC), time.monotonic()
     with workspace.lock(verb):
+        # After the wait: run ids sort in the order in which runs saw the catalogue.
+        began, clock = datetime.now(UTC), time.monotonic()
         workspace.catalogue.sweep()
         run = Run(workspace, verb, f"{began:%Y%m%dT%H%M%S.%f}-{verb}-{secrets.token_hex(2)}")
         yield run
@@ -85,7 +86,7 @@ def undo(workspace: Workspace, run_id: str) -> Run:
     """
     with start(workspace, "undo", {"run": run_id}) as run:
         standing = workspace.catalogue.runs_standing()
-        found = standing[standing["run_id"].str.startswith(run_id)]
+        found = standing[standing["run_id"].str.startswith(run_id or "no run given")]
         if len(found) != 1:
             known = ", ".join(standing["run_id"].tail(5)) or "none yet"
             fault = "matches several runs" if len(found) else "is no run that could be undone"

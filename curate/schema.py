@@ -29,6 +29,11 @@ SOFT_STATUSES = ("accepted", "review")
 ACTIONS = ("accept", "relabel", "reject", "keep")
 RUN_STATES = ("done", "refused")
 
+# Why a soft label waits for a person.
+UNSURE = "less sure than the threshold"
+CONTRADICTS = "contradicts the label it came with"
+DOUBTED = "trusted label doubted by a teacher that had not seen it"
+
 # Why an image is not kept, in the words that the summary, the report and the review show.
 REASONS = {
     "empty": "the file holds 0 bytes",
@@ -38,6 +43,7 @@ REASONS = {
     "too_large": "more pixels than we decode",
     "unreadable": "the operating system would not give its bytes",
     "no_face": "no face was found in any of the four turns",
+    "small_face": "the face is too small to judge",
     "contamination": "its subject or a copy of it sits in dev or test",
     "duplicate": "a better copy is kept",
 }
@@ -49,7 +55,7 @@ TABLES: dict[str, pa.Schema] = {
         {
             "image_id": TEXT,  # sha256 of the bytes, hex; of the uri where they cannot be read
             "uri": TEXT,
-            "also_at": TEXTS,  # other places of the same bytes
+            "also_at": TEXTS,  # other places of the same bytes; `Catalogue.read` adds later ones
             "batch": TEXT,  # the run that brought the image
             "source": TEXT,  # recipe name
             "subject": TEXT,  # "<source>/<name>", null where unknown
@@ -75,6 +81,19 @@ TABLES: dict[str, pa.Schema] = {
             "sharpness": pa.float32(),  # variance of the Laplacian of the 128 px face, >= 0
             "seed": pa.int64(),  # of a synthetic image
             "parameters": TEXT,  # JSON, of a synthetic image
+        }
+    ),
+    "places": pa.schema(  # where else the bytes of an image lie, and what that place says
+        {
+            "image_id": TEXT,
+            "uri": TEXT,
+            "bytes": pa.int64(),
+            "mtime_ns": pa.int64(),
+            "source": TEXT,
+            "subject": TEXT,
+            "clip": TEXT,
+            "official_split": TEXT,
+            "run_id": TEXT,
         }
     ),
     "labels": pa.schema(
@@ -172,9 +191,17 @@ RANGES: dict[tuple[str, str], tuple[float, float]] = {
     ("soft_labels", "confidence"): (0.5, 1),
 }
 
+# What there is one row of, whatever runs were undone and brought back: the earliest counts.
+DISTINCT = {
+    "images": ["image_id"],
+    "splits": ["image_id"],
+    "pairs": ["a", "b"],
+    "labels": ["image_id", "task", "part", "label", "attack_type", "source", "trusted"],
+}
+
 # The column that says which run wrote a row.
 RUN_COLUMN = {"images": "batch"} | {
-    name: "run_id" for name in ("labels", "pairs", "splits", "soft_labels", "decisions")
+    name: "run_id" for name in ("places", "labels", "pairs", "splits", "soft_labels", "decisions")
 }
 
 

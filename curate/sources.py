@@ -25,14 +25,15 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from curate import schema
+from curate import config, schema
 from curate.errors import SourceError
-from curate.workspace import Workspace
+from curate.workspace import FOLDERS, Workspace
 
 PLAIN = "folder"  # the source of files that no recipe explains
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".mpo"}
+_OURS = frozenset({*FOLDERS, config.FILENAME, "report.html"})  # what a workspace keeps for itself
 AUTO_SHARE = 0.9  # `auto` takes the recipe that explains at least this share of the image files
 
 
@@ -65,6 +66,12 @@ class Label(BaseModel):
         if value and value not in schema.ATTACK_TYPES:
             raise ValueError(f"unknown attack type; known: {schema.ATTACK_TYPES}")
         return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Label":
+        if (self.label == schema.ATTACK) != bool(self.attack_type):
+            raise ValueError("an attack needs an attack_type (`unknown` if so), bona fide has none")
+        return self
 
 
 class Recipe(BaseModel):
@@ -151,17 +158,27 @@ def scan(sources: Sequence[Path], recipe: Recipe | None) -> list[Item]:
     Raises:
         SourceError: a source is missing.
     """
+    require_present(sources)
     found: dict[str, Item] = {}
     for source in sources:
-        if not source.exists():
-            raise SourceError(
-                f"{source} does not exist.\nNext: name a folder of images, or one image"
-            )
         here = source.resolve() if source.is_dir() else source.parent.resolve() / source.name
         for path in _files(here):
             item = _item(path, _place(path, here), recipe)
             found.setdefault(item.uri, item)
     return [found[uri] for uri in sorted(found)]
+
+
+def require_present(sources: Sequence[Path]) -> None:
+    """Check that each source is there.
+
+    Raises:
+        SourceError: one is not.
+    """
+    for source in sources:
+        if not source.exists():
+            raise SourceError(
+                f"{source} does not exist.\nNext: name a folder of images, or one image"
+            )
 
 
 def choose(sources: Sequence[Path], recipes: dict[str, Recipe]) -> tuple[Recipe | None, str]:
@@ -195,10 +212,19 @@ def _files(source: Path) -> Iterator[Path]:
     if not source.is_dir():
         yield source
         return
-    for folder, folders, names in os.walk(source, followlinks=False):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    visited: set[tuple[int, int]] = set()
+    for folder, folders, names in os.walk(source, followlinks=True):
+        here = Path(folder).stat()
+        if (here.st_dev, here.st_ino) in visited:  # a link that leads back
+            folders.clear()
+            continue
+        visited.add((here.st_dev, here.st_ino))
+        ours = _OURS if Path(folder, config.FILENAME).is_file() else frozenset()
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name not in ours
+        )
         for name in sorted(names):
-            if not name.startswith("."):
+            if not name.startswith(".") and name not in ours:
                 yield Path(folder, name)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from curate import champions, labels, schema
+from curate.usable import usable_images
 from curate.workspace import Workspace
 
 
@@ -52,7 +53,7 @@ def _image_counts(images: pd.DataFrame) -> dict[str, int]:
 
 
 def _labels_by_split(workspace: Workspace) -> dict[str, tuple[int, int, int]]:
-    usable = labels.usable(workspace.catalogue)
+    usable = usable_images(workspace.catalogue)
     resolved = labels.resolved(workspace.catalogue).reindex(usable.index).dropna(subset=["label"])
     split = workspace.catalogue.read("splits").set_index("image_id")["split"]
     words = (resolved["label"] + "/" + resolved["attack_type"]).str.rstrip("/")
@@ -64,7 +65,9 @@ def _labels_by_split(workspace: Workspace) -> dict[str, tuple[int, int, int]]:
 
 def _queues(workspace: Workspace, images: pd.DataFrame) -> dict[str, int]:
     catalogue = workspace.catalogue
-    decided = set(labels.decided(catalogue, "liveness")["image_id"])
+    decisions = labels.decided(catalogue, "liveness")
+    settled = (decisions["label"] != "") | decisions["action"].isin(["reject", "accept"])
+    decided = set(decisions.loc[settled, "image_id"])
     soft = labels.latest_soft(catalogue, "liveness")
     waiting = soft[(soft["status"] == "review") & ~soft["image_id"].isin(decided)]
     conflicts = labels.given_keys(catalogue)

@@ -9,6 +9,7 @@ import pandas as pd
 from curate import groups, labels, runs, schema, show
 from curate.errors import ConfigError, DataError, require
 from curate.options import dry_run_option, emit, json_option, task_option, with_workspace
+from curate.usable import usable_images
 from curate.workspace import Workspace
 
 
@@ -64,23 +65,21 @@ def label(here: Workspace, threshold: float, dry_run: bool) -> Labelled:
     """
     from labeling import features, softlabel, teachers
 
-    catalogue = here.catalogue
-    images = _with_groups(labels.usable(catalogue), here)
-    learn, pool, known = _learn_and_pool(here, images)
     settings = here.config.softlabel
-    mark = runs.fingerprint(
-        settings.model_dump(),
-        threshold,
-        here.config.seed,
-        sorted(pool.index),
-        sorted(learn["class"].items()),
-    )
-    with runs.start(here, "softlabel", {"threshold": threshold, "fingerprint": mark}) as run:
+    inputs: dict[str, object] = {"threshold": threshold}
+    with runs.start(here, "softlabel", inputs) as run:
+        learn, pool, known = _learn_and_pool(here)
+        mark = runs.fingerprint(
+            [settings.model_dump(), threshold, here.config.seed],
+            sorted(zip(pool.index, pool["group"], strict=True)),
+            sorted(zip(learn.index, learn["group"], learn["class"], strict=True)),
+            sorted(known.items()),
+        )
+        inputs |= {"fingerprint": mark}
         if earlier := runs.repeats(here, "softlabel", mark):
             run.recorded = False
-            return _counted(
-                "", _rows_of(here, earlier), len(learn), len(pool), {"repeats": earlier}
-            )
+            rows = _rows_of(here, earlier)
+            return _counted("", rows, len(learn), len(pool), {"repeats": earlier})
         both = pd.concat([learn, pool])
         values = features.features(here, both, settings, show.track)
         trusted = values[: len(learn)]
@@ -106,15 +105,14 @@ def label(here: Workspace, threshold: float, dry_run: bool) -> Labelled:
     return done
 
 
-def _with_groups(images: pd.DataFrame, here: Workspace) -> pd.DataFrame:
-    """Add `group`: images that share a subject, clip, copy, recapture pair or parent."""
-    return images.assign(group=groups.of_catalogue(here.catalogue).reindex(images.index))
+def _learn_and_pool(here: Workspace) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+    """Return the trusted training images with their class, the images to label, and given keys.
 
-
-def _learn_and_pool(
-    here: Workspace, images: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
-    """Return the trusted training images with their class, the images to label, and given keys."""
+    Both frames have `group`: images that share a subject, clip, copy, recapture pair or parent.
+    """
+    images = usable_images(here.catalogue)
+    group = groups.of_catalogue(here.catalogue, labels.best_keys(here.catalogue))
+    images = images.assign(group=group.reindex(images.index))
     resolved = labels.resolved(here.catalogue)
     trusted = resolved[resolved["basis"] != "soft"]
     split = here.catalogue.read("splits").set_index("image_id")["split"]
@@ -128,8 +126,11 @@ def _learn_and_pool(
     word = trusted["attack_type"].where(trusted["label"] == schema.ATTACK, schema.BONAFIDE)
     word = word.where(word != "", "unknown")
     learn = learn.assign(**{"class": word.reindex(learn.index)})
-    decided = labels.decided(here.catalogue, "liveness")["image_id"]
-    pool = mined[~mined.index.isin(trusted.index) & ~mined.index.isin(decided)]
+    decisions = labels.decided(here.catalogue, "liveness")
+    settled = decisions.loc[
+        (decisions["label"] != "") | (decisions["action"] == "reject"), "image_id"
+    ]
+    pool = mined[~mined.index.isin(trusted.index) & ~mined.index.isin(settled)]
     return learn, pool, labels.given_keys(here.catalogue)
 
 

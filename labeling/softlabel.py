@@ -5,10 +5,6 @@ import pandas as pd
 
 from curate import labels, schema
 
-UNSURE = "less sure than the threshold"
-CONTRADICTS = "contradicts the label it came with"
-DOUBTED = "trusted label doubted by a teacher that had not seen it"
-
 NAME = "fitted"
 
 
@@ -46,7 +42,9 @@ def decide(
     sure = frame["confidence"].astype(np.float32) >= np.float32(threshold)
     against = _contradicted(frame, given)
     is_trusted = frame["image_id"].isin(trusted)
-    frame["reason"] = np.select([is_trusted, ~sure, against], [DOUBTED, UNSURE, CONTRADICTS], "")
+    frame["reason"] = np.select(
+        [is_trusted, ~sure, against], [schema.DOUBTED, schema.UNSURE, schema.CONTRADICTS], ""
+    )
     frame["status"] = np.where(frame["reason"] == "", "accepted", "review")
     return frame[~is_trusted | (sure & against)].reset_index(drop=True)
 

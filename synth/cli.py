@@ -9,6 +9,7 @@ import pandas as pd
 from curate import labels, runs, schema, show
 from curate.errors import ConfigError, DataError
 from curate.options import dry_run_option, emit, json_option, with_workspace
+from curate.usable import usable_images
 from curate.workspace import Workspace
 from synth import plan
 
@@ -91,7 +92,7 @@ def synthesise(here: Workspace, attacks: list[str], per_image: int, dry_run: boo
 
 
 def _parents(here: Workspace) -> pd.DataFrame:
-    images = labels.usable(here.catalogue)
+    images = usable_images(here.catalogue)
     resolved = labels.resolved(here.catalogue)
     split = here.catalogue.read("splits").set_index("image_id")["split"]
     bonafide = resolved.index[resolved["label"] == schema.BONAFIDE]

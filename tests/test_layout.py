@@ -9,10 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("curate", "labeling", "synth", "training")
-LIBRARIES = set(
-    "albumentations cleanlab click cv2 datasets deltalake diffusers fiftyone imagehash jinja2 numpy "
-    "pandas plotly pydantic rich scipy timm torch".split()
-)
+LIBRARIES = {
+    *("albumentations", "cleanlab", "click", "cv2", "datasets", "deltalake", "diffusers"),
+    *("fiftyone", "imagehash", "jinja2", "numpy", "pandas", "plotly", "pydantic", "rich"),
+    *("scipy", "timm", "torch"),
+}
 SOURCES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
 
 

@@ -18,6 +18,7 @@ from curate import engine, labels, schema
 from curate.catalogue import Catalogue
 from curate.crops import face_crop
 from curate.errors import DataError
+from curate.usable import usable_images
 
 Crops = NDArray[np.uint8]
 Track = Callable[[Iterator[Crops], int, str], Iterator[Crops]]
@@ -52,7 +53,7 @@ def frames(
         DataError: a split of ``needs`` lacks bona fide images or attacks.
     """
     known = labels.resolved(catalogue, task)
-    usable = labels.usable(catalogue).drop(columns="image_id").join(known, how="inner")
+    usable = usable_images(catalogue).drop(columns="image_id").join(known, how="inner")
     rows = usable.assign(split=_splits(catalogue, usable)).rename_axis("image_id").sort_index()
     trusted = rows["basis"].isin(TRUTHS) & (rows["origin"] != "synthetic")
     dev, test = (rows[trusted & (rows["split"] == name)] for name in ("dev", "test"))
@@ -80,7 +81,7 @@ def stream(rows: pd.DataFrame, *, scale: float, size: int, threads: int) -> Iter
     Raises:
         SourceError: an original is gone or no longer decodes.
     """
-    records: list[dict[str, Any]] = rows.to_dict("records")  # type: ignore[assignment]
+    records: list[dict[str, Any]] = rows.reset_index().to_dict("records")  # type: ignore[assignment]
     yield from engine.mapped(
         lambda row: face_crop(row, scale=scale, size=size), records, threads=threads
     )

@@ -12,6 +12,7 @@ from PIL import Image
 
 from curate import workspace
 from curate.catalogue import Catalogue
+from curate.usable import usable_images
 
 TABLES = ("images", "labels", "pairs", "splits", "soft_labels", "decisions", "runs")
 Portrait = Callable[[int], np.ndarray]
@@ -191,7 +192,6 @@ def test_labels_that_are_not_trusted_still_stand_between_two_images(
 def test_a_duplicate_is_reopened_when_a_label_learnt_later_separates_it(
     curate: Callable, tmp_path: Path, draw_portrait: Portrait, save: Save, catalogue: Catalogue
 ) -> None:
-    from curate import labels
 
     save(tmp_path / "in" / "live" / "a.jpg", draw_portrait(0), 92)
     save(tmp_path / "in" / "spoof" / "b.jpg", draw_portrait(0), 70)
@@ -202,9 +202,9 @@ def test_a_duplicate_is_reopened_when_a_label_learnt_later_separates_it(
         "--recipe",
         "nuaa",
     )
-    assert len(labels.usable(catalogue)) == 1
+    assert len(usable_images(catalogue)) == 1
     curate("ingest", tmp_path / "in", "--recipe", "class-folders", "--trust", "given")
-    assert len(labels.usable(catalogue)) == 2
+    assert len(usable_images(catalogue)) == 2
 
 
 def test_the_same_bytes_under_two_labels_are_withheld_from_training(

@@ -20,6 +20,7 @@ from PIL import Image
 from curate import labels, runs, workspace
 from curate.errors import DataError, ServiceError
 from curate.review import mongod, pushed, thumbs
+from curate.usable import usable_images
 
 NAMES = [f"{n:064x}" for n in range(8)]  # 0-2 wait, 3 a duplicate of 4, 5 turned, 6 no face, 7 bad
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
@@ -172,7 +173,7 @@ def test_decisions_take_effect(road):
     assert tuple(resolved.loc[NAMES[0], ["label", "attack_type"]]) == ("attack", "print")
     assert tuple(resolved.loc[NAMES[1], ["label", "attack_type"]]) == ("attack", "replay_phone")
     assert NAMES[2] not in resolved.index
-    assert NAMES[3] in labels.usable(here.catalogue).index
+    assert NAMES[3] in usable_images(here.catalogue).index
 
 
 def test_the_last_one_out_stops_mongod(road):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
 
+from curate import schema
 from labeling import softlabel
 
 
@@ -45,7 +46,7 @@ def test_a_sure_label_against_a_given_one_goes_to_review() -> None:
         probs(0.99, 0.99, 0.01), {"i0": "attack/print", "i1": "bonafide", "i2": "attack/unknown"}
     )
     assert list(rows["status"]) == ["review", "accepted", "accepted"]
-    assert rows.loc["i0", "reason"] == softlabel.CONTRADICTS
+    assert rows.loc["i0", "reason"] == schema.CONTRADICTS
 
 
 def test_bytes_under_two_labels_are_never_accepted() -> None:
@@ -56,7 +57,7 @@ def test_trusted_images_appear_only_where_the_teacher_is_sure_that_they_are_wron
     given = {"i0": "bonafide", "i1": "bonafide", "i2": "bonafide"}
     rows = decide(probs(0.99, 0.01, 0.3), given, trusted=("i0", "i1", "i2"))
     assert list(rows.index) == ["i1"]
-    assert tuple(rows.loc["i1", ["status", "reason"]]) == ("review", softlabel.DOUBTED)
+    assert tuple(rows.loc["i1", ["status", "reason"]]) == ("review", schema.DOUBTED)
 
 
 @hypothesis_given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(0.51, 0.99))

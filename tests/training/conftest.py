@@ -49,7 +49,8 @@ class Builder:
             Image.fromarray(np.clip(noise + colour, 0, 255).astype(np.uint8)).save(path)
             self.rows.append(
                 {
-                    "image_id": image_id, "uri": uri_of(path), "also_at": [], "source": "made",
+                    "image_id": image_id, "uri": uri_of(path), "bytes": path.stat().st_size,
+                    "mtime_ns": path.stat().st_mtime_ns, "also_at": [], "source": "made",
                     "subject": subject or f"made/{split}{at % 3}", "origin": "mined",
                     "turn": 0, "mirror": "no", "status": "kept", "reason": "",
                     "width": SIDE, "height": SIDE, "face": [16.0, 16.0, 32.0, 32.0],

@@ -144,7 +144,7 @@ def test_stopped_in_the_middle_the_same_command_gives_the_same_tables(both_class
 def _rows_of(here):
     images = here.catalogue.read("images")[
         ["image_id", "uri", "source", "subject", "origin", "turn", "mirror", "status", "reason",
-         "width", "height", "face"]
+         "width", "height", "face", "bytes", "mtime_ns"]
     ]  # fmt: skip
     labels = here.catalogue.read("labels")[["image_id", "label", "attack_type"]]
     splits = here.catalogue.read("splits")[["image_id", "split"]]
