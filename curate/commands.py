@@ -1,6 +1,5 @@
 """The core verbs: init, ingest, status, undo, models pull. Each parses, calls once, shows."""
 
-import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -154,19 +153,16 @@ def _show_undone(here: Workspace, done: runs.Run) -> None:
 
 
 def _show_ingested(done: stage.Ingested, items: list[sources.Item], dry_run: bool) -> None:
+    if not (done.run_id or dry_run):
+        click.echo(f"Nothing new: all {done.files} files are on record.")
+        return
     if dry_run:
         show.table(
             "How files are read (the first of each class)",
             ("file", "label", "subject", "clip", "split"),
             _first_of_each_class(items),
         )
-    title = (
-        "Would be ingested"
-        if dry_run
-        else f"Ingested: run {done.run_id}"
-        if done.run_id
-        else "Nothing new"
-    )
+    title = "Would be ingested" if dry_run else f"Ingested: run {done.run_id}"
     show.facts(title, {"files": done.files, "new images": done.new, **_words(done.counts)})
     if done.reasons:
         rows = [(reason, count, _meaning(reason)) for reason, count in done.reasons.items()]
@@ -197,6 +193,13 @@ def _meaning(reason: str) -> str:
     return REASONS.get(reason, "")
 
 
+def _briefly(counts: dict[str, object]) -> str:
+    said = [
+        f"{name.replace('_', ' ')} {n}" for name, n in counts.items() if n and isinstance(n, int)
+    ]
+    return ", ".join(said[:4])
+
+
 def _show_status(view: overview.Overview) -> None:
     show.facts(f"Workspace {view.workspace}", view.images)
     if view.labels:
@@ -204,6 +207,6 @@ def _show_status(view: overview.Overview) -> None:
         show.table("Usable images by label and split", ("label", "train", "dev", "test"), rows)
     show.facts("Waiting for a person", view.queues)
     show.table("Last runs", ("run", "state", "seconds", "counts"), [
-        (r["run_id"], r["state"], r["seconds"], json.dumps(r["counts"])[:70]) for r in view.runs
+        (r["run_id"], r["state"], r["seconds"], _briefly(r["counts"])) for r in view.runs
     ])  # fmt: skip
     show.next_steps(*view.next_steps)

@@ -111,12 +111,14 @@ def _learn_and_pool(here: Workspace) -> tuple[pd.DataFrame, pd.DataFrame, pd.Ser
     Both frames have `group`: images that share a subject, clip, copy, recapture pair or parent.
     """
     images = usable_images(here.catalogue)
+    mined = images[images["origin"] != "synthetic"]
     group = groups.of_catalogue(here.catalogue, labels.best_keys(here.catalogue))
-    images = images.assign(group=group.reindex(images.index))
+    # Named by a mined member, so that synthetic children come and go without a new name.
+    group = group.reindex(mined.index)
+    mined = mined.assign(group=mined["image_id"].groupby(group).transform("min"))
     resolved = labels.resolved(here.catalogue)
     trusted = resolved[resolved["basis"] != "soft"]
     split = here.catalogue.read("splits").set_index("image_id")["split"]
-    mined = images[images["origin"] != "synthetic"]
     learn = mined[mined.index.isin(trusted.index) & (split.reindex(mined.index) == "train")]
     if learn.empty:
         raise DataError(
@@ -131,7 +133,8 @@ def _learn_and_pool(here: Workspace) -> tuple[pd.DataFrame, pd.DataFrame, pd.Ser
         (decisions["label"] != "") | (decisions["action"] == "reject"), "image_id"
     ]
     pool = mined[~mined.index.isin(trusted.index) & ~mined.index.isin(settled)]
-    return learn, pool, labels.given_keys(here.catalogue)
+    given = labels.given_keys(here.catalogue)
+    return learn, pool, given[given.index.isin(mined.index)]
 
 
 def _accuracy(probs: np.ndarray, classes: pd.Series) -> float:

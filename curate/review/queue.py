@@ -24,8 +24,8 @@ LISTS = {
     "tagged": "tags that could not be taken last time",
 }
 
-IMAGE_COLUMNS = ["image_id", "uri", "source", "subject", "origin", "status", "reason", "turn",
-                 "mirror", "width", "height"]  # fmt: skip
+IMAGE_COLUMNS = ["image_id", "uri", "also_at", "bytes", "mtime_ns", "source", "subject", "origin",
+                 "status", "reason", "turn", "mirror", "width", "height"]  # fmt: skip
 
 
 @dataclass(frozen=True)

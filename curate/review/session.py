@@ -70,7 +70,7 @@ def review(
             return done
         dataset = sync.push(workspace, what, track=track, pending=pending)
         _count(done, what, set(dataset.values("image_id")))
-        if port:
+        if port and done.shown:
             done.url = f"http://{mongod.HOST}:{port}/datasets/{dataset.name}"
             _serve(port, done, opened)
             done.take(sync.pull(workspace, dataset))

@@ -47,6 +47,7 @@ def image_row(root, n):
         "image_id": NAMES[n], "uri": str(file), "also_at": [], "source": "s", "origin": "mined",
         "turn": 0, "mirror": "no", "status": "kept", "reason": "", "width": 640, "height": 480,
         "face": np.float32([200, 100, 200, 200]),
+        "bytes": file.stat().st_size, "mtime_ns": file.stat().st_mtime_ns,
     }  # fmt: skip
     special = {
         3: {"status": "duplicate", "reason": "duplicate"},
