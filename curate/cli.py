@@ -1,5 +1,6 @@
 """The command table. Commands are named as strings and loaded on use, so `--help` is instant."""
 
+import errno
 import importlib
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import click
 
 from curate import __version__
 from curate.errors import CurateError
+
+FULL_OR_READ_ONLY = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("curate.commands:init", "Make a workspace here."),
@@ -58,6 +61,17 @@ class Table(click.Group):
             click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
             click.echo(str(error), err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            if error.errno not in FULL_OR_READ_ONLY:
+                raise
+            where = f" ({error.filename})" if error.filename else ""
+            click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+            click.echo(
+                f"cannot write{where}: {error.strerror}.\nNext: free some space or choose another "
+                "--workspace, then run the same command again; nothing half-written is visible",
+                err=True,
+            )
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("\nStopped. Nothing is lost: the same command goes on from here.", err=True)
             ctx.exit(130)

@@ -164,6 +164,12 @@ def _show_ingested(done: stage.Ingested, items: list[sources.Item], dry_run: boo
         )
     title = "Would be ingested" if dry_run else f"Ingested: run {done.run_id}"
     show.facts(title, {"files": done.files, "new images": done.new, **_words(done.counts)})
+    if done.counts.get("labels_learnt_late"):
+        show.note(
+            f"{done.counts['labels_learnt_late']} of these trusted labels are for images that were "
+            "already split, as training images. Splits are frozen, so they cannot reach dev or "
+            "test; to have them dealt anew, curate undo the run that brought them and ingest again."
+        )
     if done.reasons:
         rows = [(reason, count, _meaning(reason)) for reason, count in done.reasons.items()]
         show.table("Quarantined (originals stay where they are)", ("reason", "n", ""), rows)

@@ -95,10 +95,18 @@ class Batch:
             "undecided": int(((self.images["turn"] < 0) & self.images["face"].notna()).sum()),
             "exact_copies": len(self.places),
             "recapture_pairs": int(kinds.get("recapture", 0)),
+            "labels_learnt_late": self._late_labels(),
             **{
                 f"split_{name}": int((self.splits["split"] == name).sum()) for name in schema.SPLITS
             },
         }
+
+    def _late_labels(self) -> int:
+        """Count trusted labels of images that earlier runs brought."""
+        late = self.labels["trusted"].astype(bool) & ~self.labels["image_id"].isin(
+            self.images["image_id"]
+        )
+        return int(late.sum())
 
     @property
     def reasons(self) -> dict[str, int]:

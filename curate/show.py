@@ -34,7 +34,13 @@ def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     """Yield ``items`` under a progress bar with count, rate and time left, on stderr."""
     columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), Rate())
     console = Console(stderr=True)
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
         yield from progress.track(items, total=total, description=what)
 
 

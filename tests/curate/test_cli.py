@@ -142,3 +142,33 @@ def test_ingest_works_without_torch_and_a_missing_extra_names_its_pip_line(
         done = call(verb)
         assert done.returncode == 1, (verb, done.stderr)
         assert re.search(r"pip install '?(curate|-e '?\.)\[all\]", done.stderr), (verb, done.stderr)
+
+
+def test_a_full_disk_is_an_error_and_leaves_a_readable_catalogue(
+    tmp_path: Path, draw_portrait: Callable, save: Callable
+) -> None:
+    """No file may grow beyond 2 kB: the first table that is written hits the wall."""
+    import resource
+
+    from curate.catalogue import Catalogue
+
+    save(tmp_path / "in" / "a.jpg", draw_portrait(0))
+    workspace = tmp_path / "ws"
+    command = [sys.executable, "-m", "curate", "--workspace", str(workspace), "ingest"]
+
+    def call(limit: int) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, str(tmp_path / "in")],
+            capture_output=True, text=True, check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        )  # fmt: skip
+
+    assert call(resource.RLIM_INFINITY).returncode == 0
+    save(tmp_path / "in" / "b.jpg", draw_portrait(1))
+    full = call(2000)
+    assert full.returncode == 1
+    assert "cannot write" in full.stderr
+    assert "Next:" in full.stderr
+    assert len(Catalogue(workspace / "catalogue").read("images")) == 1
+    assert call(resource.RLIM_INFINITY).returncode == 0
+    assert len(Catalogue(workspace / "catalogue").read("images")) == 2
