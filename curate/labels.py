@@ -92,6 +92,8 @@ def latest_soft(catalogue: Catalogue, task: str) -> pd.DataFrame:
     A doubt about a trusted label counts only while the last run still has it.
     """
     soft = catalogue.read("soft_labels")
+    if soft.empty:
+        return soft
     soft = soft[(soft["task"] == task) & soft["image_id"].isin(_visible(catalogue))]
     stale = (soft["reason"] == schema.DOUBTED) & (soft["run_id"] != soft["run_id"].max())
     latest: pd.DataFrame = soft[~stale].drop_duplicates("image_id", keep="last")
