@@ -18,7 +18,16 @@ if [ ! -x "$venv/bin/pip" ]; then
         "$python" -m venv "$venv"
     }
 fi
-here=$("$venv/bin/pip" freeze 2>/dev/null | grep -E '^(torch|torchvision)==' || true)
+here=$("$venv/bin/python" - <<'PY'
+from importlib import metadata
+
+for name in ("torch", "torchvision"):
+    try:
+        print(f"{name}=={metadata.version(name)}")
+    except metadata.PackageNotFoundError:
+        pass
+PY
+)
 if [ -n "$here" ]; then
     grep -vE '^(torch|torchvision)==' constraints.txt >"$venv/constraints.txt"
     echo "$here" >>"$venv/constraints.txt"

@@ -13,6 +13,19 @@ from curate.errors import SourceError
 from curate.options import dry_run_option, emit, json_option, opened, with_workspace
 from curate.workspace import Workspace
 
+WARNINGS = {
+    "labels_learnt_late": (
+        "{n} of these trusted labels are for images that were already split, as training images. "
+        "Splits are frozen, so they cannot reach dev or test; to have them dealt anew, curate undo "
+        "the run that brought them and ingest again."
+    ),
+    "without_subject": (
+        "No subject is known for {n} images of dev and test: one person may sit on both sides of "
+        "the split, and figures on it may flatter. A recipe that reads the subject off the path "
+        "mends this (see the README); undo this run and ingest again with it."
+    ),
+}
+
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), required=False)
@@ -54,6 +67,8 @@ def ingest(
     here = _workspace_or_new(root, dry_run)
     chosen, why = _recipe(here, list(src), recipe)
     show.note(why)
+    if trust == "given" and chosen is None:
+        show.note("a plain folder carries no labels, so there is nothing to trust")
     items = sources.scan(src, chosen)
     if not items:
         raise SourceError(
@@ -62,6 +77,8 @@ def ingest(
     trusted = (trust or ("given" if recipe != "auto" else "none")) == "given"
     done = stage.ingest(here, items, trusted=trusted, dry_run=dry_run, track=show.track)
     emit(asdict(done), as_json, lambda: _show_ingested(done, items, dry_run))
+    if done.new and not trusted and any(item.label for item in items):
+        show.note("labels not trusted (--trust given trusts them): nothing goes to dev or test")
     if done.new and done.unusable == done.new:
         raise SourceError(
             f"none of the {done.new} new files is an image with a face: {done.reasons}.\n"
@@ -144,11 +161,12 @@ def _recipe(here: Workspace, src: list[Path], name: str) -> tuple[sources.Recipe
 def _show_undone(here: Workspace, done: runs.Run) -> None:
     click.echo(f"{done.undoes} is undone. To bring it back: curate undo {done.run_id}")
     standing = here.catalogue.runs_standing()
-    later = standing[(standing["run_id"] > done.undoes) & (standing["verb"] == "ingest")]
+    later = standing[(standing["run_id"] > done.undoes) & (standing["verb"] != "undo")]
     if done.counts["verb"] == "ingest" and len(later):
         show.note(
-            "Later ingests judged their images beside it (copies, contamination); to judge them "
-            "anew, undo them too and ingest them again: " + ", ".join(later["run_id"])
+            "Later runs were made beside it: ingests judged copies and contamination, teachers and "
+            "models learnt from it. Undo those too that should not stand: "
+            + ", ".join(later["run_id"])
         )
 
 
@@ -164,16 +182,13 @@ def _show_ingested(done: stage.Ingested, items: list[sources.Item], dry_run: boo
         )
     title = "Would be ingested" if dry_run else f"Ingested: run {done.run_id}"
     show.facts(title, {"files": done.files, "new images": done.new, **_words(done.counts)})
-    if done.counts.get("labels_learnt_late"):
-        show.note(
-            f"{done.counts['labels_learnt_late']} of these trusted labels are for images that were "
-            "already split, as training images. Splits are frozen, so they cannot reach dev or "
-            "test; to have them dealt anew, curate undo the run that brought them and ingest again."
-        )
+    for name, text in WARNINGS.items():
+        if done.counts.get(name):
+            show.note(text.format(n=done.counts[name]))
     if done.reasons:
         rows = [(reason, count, _meaning(reason)) for reason, count in done.reasons.items()]
         show.table("Quarantined (originals stay where they are)", ("reason", "n", ""), rows)
-    if done.run_id:
+    if done.run_id and done.unusable < done.new:
         show.next_steps(
             "curate softlabel --threshold 0.9", f"curate undo {done.run_id}   takes this back"
         )

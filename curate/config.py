@@ -87,7 +87,8 @@ def read(file: Path) -> Config:
     try:
         return Config.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not TOML: {error}.\nNext: mend that line") from error
+        once = " (each [section] may stand only once)" if "twice" in str(error) else ""
+        raise ConfigError(f"{file} is not TOML: {error}{once}.\nNext: mend that line") from error
     except ValidationError as error:
         raise ConfigError(f"{file}: {_faults(error)}") from error
 

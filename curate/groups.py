@@ -48,6 +48,14 @@ def leaking(catalogue: Catalogue, words: pd.Series) -> set[str]:
     return set(split.index[(split == "train") & group.isin(guarded)])
 
 
+def without_subject(catalogue: Catalogue) -> int:
+    """Count the images in dev and test whose subject nobody knows: no split is proven by person."""
+    split = catalogue.read("splits", ["image_id", "split"])
+    guarded = split.loc[split["split"] != "train", "image_id"]
+    images = catalogue.read("images", ["image_id", "subject"])
+    return int((images["subject"].isna() & images["image_id"].isin(guarded)).sum())
+
+
 def _tied(pairs: pd.DataFrame, belongings: pd.DataFrame, words: pd.Series) -> pd.DataFrame:
     """Return a, b of the pairs that must share a side.
 

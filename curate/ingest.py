@@ -96,10 +96,17 @@ class Batch:
             "exact_copies": len(self.places),
             "recapture_pairs": int(kinds.get("recapture", 0)),
             "labels_learnt_late": self._late_labels(),
+            "without_subject": self._without_subject(),
             **{
                 f"split_{name}": int((self.splits["split"] == name).sum()) for name in schema.SPLITS
             },
         }
+
+    def _without_subject(self) -> int:
+        """Count images put into dev or test although nobody knows whose they are."""
+        guarded = self.splits.loc[self.splits["split"] != "train", "image_id"]
+        nobody = self.images["subject"].isna() & self.images["image_id"].isin(guarded)
+        return int(nobody.sum())
 
     def _late_labels(self) -> int:
         """Count trusted labels of images that earlier runs brought."""

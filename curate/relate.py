@@ -54,7 +54,7 @@ def relate(
         facts,
         min_similarity=workspace.config.ingest.similarity,
     )
-    every_pair = pd.concat([catalogue.read("pairs"), pairs])
+    every_pair = pd.concat([catalogue.read("pairs"), pairs], ignore_index=True)
     grouped = groups.grouped(pd.concat([known, fresh]), places, every_pair, keys)
     assigned = _assigned(workspace, fresh, known, grouped, given)
     contaminated = set(assigned.loc[assigned["contamination"], "image_id"])
@@ -179,7 +179,7 @@ def _homes(
     frame["known"] = ~frame.index.isin(fresh["image_id"])
     frame["cluster"] = clusters.reindex(frame.index)
     frame["face_area"], frame["sharpness"] = _steps(frame)
-    frame["order"] = np.argsort(np.argsort(frame["uri"].to_numpy(), kind="stable"), kind="stable")
+    frame["order"] = _larger_file_first(frame)
     kept = duplicates.keep_best(frame, pairs)
     return kept.set_index("image_id")["cluster"]
 
@@ -187,11 +187,16 @@ def _homes(
 def _best_first(images: pd.DataFrame) -> pd.DataFrame:
     """Order new images so that the first of a crowd of equal hashes is the one to keep."""
     area, sharpness = _steps(images)
-    frame = images.assign(
-        known=False, face_area=area, sharpness=sharpness, order=range(len(images))
-    )
+    place = _larger_file_first(images)
+    frame = images.assign(known=False, face_area=area, sharpness=sharpness, order=place)
     order = duplicates.keep_order(frame.set_index("image_id"))
     return images.set_index("image_id", drop=False).loc[order].reset_index(drop=True)
+
+
+def _larger_file_first(images: pd.DataFrame) -> np.ndarray:
+    """Return the rank of each image: the larger file, then the uri. A re-encoding is smaller."""
+    ranked = images.reset_index(drop=True).sort_values(["bytes", "uri"], ascending=[False, True])
+    return np.argsort(ranked.index.to_numpy())
 
 
 def _steps(images: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

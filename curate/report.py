@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import simplejpeg
 
-from curate import champions, charts, labels, schema, sources
+from curate import champions, charts, groups, labels, schema
 from curate.crops import Row, read_stored, read_upright
 from curate.errors import SourceError
 from curate.options import emit, json_option, with_workspace
@@ -63,7 +63,8 @@ def _content(here: Workspace) -> dict[str, Any]:
         "workspace": here.root,
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "view": view,
-        "generated": _is_generated(images),
+        "generated": (here.root / "sample" / "truth.csv").is_file(),  # the demo's
+        "without_subject": groups.without_subject(catalogue),
         "batches": _batches(images),
         "reasons": _reasons(images),
         "duplicates": _pair_sheet(pairs[pairs["cluster"].fillna("") != ""], images),
@@ -75,13 +76,6 @@ def _content(here: Workspace) -> dict[str, Any]:
         "runs": catalogue.runs_standing().to_dict("records")[::-1],
         "charts": charts.charts(images, soft),
     }
-
-
-def _is_generated(images: pd.DataFrame) -> bool:
-    """Tell whether this is the demo's sample, whose figures are no accuracy."""
-    folders = {sources.path_of(uri).parent for uri in images["uri"]}
-    above = {place for folder in folders for place in list(folder.parents)[:3]}
-    return any((place / "truth.csv").is_file() for place in above)
 
 
 def _batches(images: pd.DataFrame) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+LONGEST_NAME = 45  # characters of a first column that is never broken: a run id has 42
 Item = TypeVar("Item")
 
 
@@ -48,9 +49,12 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     """Print a table; numbers go to the right."""
     rows = [tuple(row) for row in rows]
     shown = Table(header_style="dim", show_header=any(columns), box=box.SIMPLE_HEAD)
+    short = all(len(str(row[0])) <= LONGEST_NAME for row in rows)  # names a person copies
     for position, name in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
-        shown.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        shown.add_column(
+            name, justify="right" if numeric else "left", overflow="fold", no_wrap=position == 0
+        )
     for row in rows:
         shown.add_row(*(_cell(value) for value in row))
     console = Console(highlight=False, soft_wrap=True)

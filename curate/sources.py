@@ -162,7 +162,7 @@ def scan(sources: Sequence[Path], recipe: Recipe | None) -> list[Item]:
     found: dict[str, Item] = {}
     for source in sources:
         here = source.resolve() if source.is_dir() else source.parent.resolve() / source.name
-        for path in _files(here):
+        for path in files(here):
             item = _item(path, _place(path, here), recipe)
             found.setdefault(item.uri, item)
     return [found[uri] for uri in sorted(found)]
@@ -184,7 +184,7 @@ def require_present(sources: Sequence[Path]) -> None:
 def choose(sources: Sequence[Path], recipes: dict[str, Recipe]) -> tuple[Recipe | None, str]:
     """Return the recipe that explains most of the image files (None: too few), and why."""
     folders = [source.resolve() for source in sources]
-    places = [_place(path, folder) for folder in folders for path in _files(folder)]
+    places = [_place(path, folder) for folder in folders for path in files(folder)]
     images = [place for place in places if Path(place).suffix.lower() in IMAGE_SUFFIXES]
     if not images or not recipes:
         return None, "no image file by name; read as a plain folder without labels"
@@ -196,7 +196,10 @@ def choose(sources: Sequence[Path], recipes: dict[str, Recipe]) -> tuple[Recipe 
     best = max(shares, key=lambda name: (shares[name], recipes[name].says))
     says = f"recipe {best} explains {shares[best]:.0%} of {len(images)} image files"
     if shares[best] < AUTO_SHARE:
-        return None, f"read as a plain folder without labels; the closest {says}"
+        return None, (
+            f"read as a plain folder without labels; the closest {says}, of the {AUTO_SHARE:.0%} "
+            f"needed (to use it all the same: --recipe {best})"
+        )
     return recipes[best], says
 
 
@@ -208,7 +211,8 @@ def _load(file: Path) -> Recipe:
     return recipe.model_copy(update={"name": file.parent.name})
 
 
-def _files(source: Path) -> Iterator[Path]:
+def files(source: Path) -> Iterator[Path]:
+    """Yield the files below ``source`` in order, or itself; nothing hidden, no workspace's own."""
     if not source.is_dir():
         yield source
         return

@@ -76,7 +76,7 @@ def _queues(workspace: Workspace, images: pd.DataFrame) -> dict[str, int]:
     return {
         "soft labels to review": len(waiting),
         "contradictory given labels": len(set(conflicts.index) - decided),
-        "turn undecided": len(undecided - decided),
+        "turn undecided": len(undecided - set(decisions["image_id"])),
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from curate import sources, workspace
 from curate.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
@@ -37,6 +38,16 @@ def test_every_verb_but_the_demos_own_stands_in_the_readme_or_changelog() -> Non
     text = README + (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     for verb in set(COMMANDS) - {"sample"}:
         assert re.search(rf"`?(curate )?{verb}\b", text), verb
+
+
+def test_the_recipe_of_the_readme_is_one(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    here = workspace.create(tmp_path)
+    (here.root / "datasets" / "mine").mkdir()
+    (here.root / "datasets" / "mine" / "recipe.toml").write_text(text)
+    read = sources.load_recipes(here)["mine"].read("labelled/live/ann/a.jpg")
+    assert read is not None
+    assert (read["label"], read["subject"]) == ("bonafide", "mine/ann")
 
 
 def test_what_the_readme_links_to_is_there() -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from curate import assets, champions, config, engine, show
+from curate import assets, champions, config, engine, groups, show
 from curate.champions import Model
 from curate.errors import ConfigError, DataError, GateRefused, require
 from curate.faces import FaceDetector
 from curate.options import dry_run_option, emit, json_option, task_option, with_workspace
+from curate.sources import files
 from curate.workspace import Workspace
 
 NEEDED = ("torch", "timm", "lightning_fabric", "safetensors")
@@ -49,6 +50,11 @@ def retrain(
     chosen = config.override(here.config, "retrain", backbone=backbone, epochs=epochs)
     workspace = replace(here, config=chosen)
     done = stage.retrain(workspace, task, dry_run=dry_run, track=show.track)
+    if unknown := groups.without_subject(here.catalogue):
+        show.note(
+            f"No subject is known for {unknown} images of dev and test: one person may sit on both "
+            "sides of the split, and these figures may flatter."
+        )
     emit(_plain(done), as_json, lambda: _show_outcome(done))
     if done.facts and not done.facts["promoted"]:
         raise GateRefused(
@@ -100,7 +106,7 @@ def predict(here: Workspace, images: tuple[str, ...], task: str, number: int | N
     saved = registry.load(found)
     threads = engine.threads(here.config.threads)
     scored = 0
-    for line in stage.predict(saved, detector, [Path(one) for one in images], threads=threads):
+    for line in stage.predict(saved, detector, _files(images), threads=threads):
         click.echo(json.dumps(line))
         scored += "score" in line
     if not scored:
@@ -108,6 +114,12 @@ def predict(here: Workspace, images: tuple[str, ...], task: str, number: int | N
             f"none of the {len(images)} images could be scored; each line says why.\n"
             "Next: name image files that show a face"
         )
+
+
+def _files(images: tuple[str, ...]) -> list[Path]:
+    """Return each image as named, and the files of each folder."""
+    paths = (Path(one) for one in images)
+    return [file for path in paths for file in (files(path) if path.is_dir() else [path])]
 
 
 def _supported(task: str) -> None:

@@ -46,6 +46,7 @@ def test_every_command_is_there_and_its_help_agrees_with_the_table(curate: Calla
 
 def test_an_unknown_verb_is_a_usage_error(curate: Callable) -> None:
     assert curate("frobnicate").code == 2
+    assert "Did you mean 'ingest'?" in curate("ingets").err
 
 
 @pytest.mark.parametrize(

@@ -277,7 +277,7 @@ def test_a_later_copy_of_a_test_image_is_stopped_at_the_door(
     assert status_of(catalogue)["fresh.jpg"] == ("kept", "")
     assert "contamination" in set(catalogue.read("pairs")["kind"])
     after = catalogue.read("splits").query("split == 'test'")
-    pd.testing.assert_frame_equal(frozen, after.reset_index(drop=True))
+    pd.testing.assert_frame_equal(frozen.reset_index(drop=True), after.reset_index(drop=True))
 
 
 def test_a_second_run_with_nothing_new_adds_no_row_anywhere(

@@ -286,3 +286,29 @@ def test_noise_is_no_face(
         save(tmp_path / "m" / f"{n}.jpg", rng.integers(0, 255, (*size, 3), dtype=np.uint8))
     curate("ingest", tmp_path / "m")
     assert set(here.catalogue.read("images")["status"]) == {"quarantined"}
+
+
+def test_a_later_batch_with_near_strangers_of_its_own_is_joined_too(
+    curate: Callable, tmp_path: Path, here: Workspace, draw_portrait: Callable, save: Callable
+) -> None:
+    """Candidates on record and new ones at once: two people each time, one picture's layout."""
+    light = np.linspace(0.55, 1.15, 320)[None, :, None]
+    for batch, seed in (("a", 1), ("b", 2), ("c", 3)):
+        save(tmp_path / batch / "live" / "1.jpg", draw_portrait(seed))
+        changed = np.clip(draw_portrait(seed) * light, 0, 255).astype(np.uint8)
+        save(tmp_path / batch / "live" / "2.jpg", changed)
+        ingest(curate, tmp_path / batch, *CLASSES)
+    assert list(here.catalogue.read("pairs")["kind"]) == ["candidate"] * 3
+
+
+def test_dev_and_test_images_of_nobody_known_are_said_aloud(
+    curate: Callable, tmp_path: Path, here: Workspace, draw_portrait: Callable, save: Callable
+) -> None:
+    for n in range(8):
+        save(tmp_path / "m" / ("live" if n % 2 else "print") / f"{n}.jpg", draw_portrait(n))
+    done = curate("ingest", tmp_path / "m", *CLASSES)
+    assert "No subject is known for" in done.err
+    save(tmp_path / "n" / "train" / "normal" / "1_1.jpg", draw_portrait(20))
+    assert "No subject" not in curate("ingest", tmp_path / "n", *TAKEHOME).err
+    curate("report")
+    assert "No subject is known" in (here.root / "report.html").read_text(encoding="utf-8")

@@ -274,11 +274,14 @@ def test_predict_gives_a_line_per_image_also_for_bad_files(both_classes, tmp_pat
     broken, black, absent = (tmp_path / name for name in ("broken.jpg", "black.png", "absent.jpg"))
     broken.write_bytes(b"\xff\xd8 not really")
     Image.new("RGB", (64, 64)).save(black)
-    images = [live, broken, black, absent, tmp_path, attack]
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "page.jpg").write_bytes(b"<html>")
+    images = [live, broken, black, absent, tmp_path / "folder", attack]
     done = run(here, "predict", *images)
     assert done.exit_code == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [line["image"] for line in lines] == [str(image) for image in images]
+    inside = tmp_path / "folder" / "page.jpg"  # a folder stands for its files
+    assert [line["image"] for line in lines] == [*map(str, [*images[:4], inside, attack])]
     assert ["error" in line for line in lines] == [False, True, True, True, True, False]
     assert "no face" in lines[2]["error"]
     assert set(lines[0]) == {"image", "score", "label", "threshold", "turn"}
