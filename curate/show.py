@@ -53,7 +53,10 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     for position, name in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
         shown.add_column(
-            name, justify="right" if numeric else "left", overflow="fold", no_wrap=position == 0
+            name,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=position == 0 and short,
         )
     for row in rows:
         shown.add_row(*(_cell(value) for value in row))
