@@ -1,14 +1,10 @@
 """What a camera may do to a training crop without changing its label. Imports albumentations."""
 
-import os
 from typing import Any
 
+import albumentations as A  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
-
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network at import otherwise
-
-import albumentations as A  # type: ignore[import-untyped]  # noqa: E402
 
 MARGIN = 1.1  # side of the crop an augmentation starts from over the side of the network's input
 
