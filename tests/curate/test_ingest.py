@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,9 +64,7 @@ def test_a_bad_file_is_quarantined_with_its_reason_and_its_neighbours_are_untouc
     (here / "x.jpg").unlink()
     save(here / "wall.jpg", np.full((300, 300, 3), 90, np.uint8))
     Image.new("1", (20_000, 20_000)).save(here / "bomb.png")
-    (here / "locked.jpg").mkfifo() if hasattr(Path, "mkfifo") else __import__("os").mkfifo(
-        here / "locked.jpg"
-    )
+    os.mkfifo(here / "locked.jpg")
     assert curate("ingest", here).code == 0
     assert status_of(catalogue) == {
         good.name: ("kept", ""),
@@ -355,8 +354,6 @@ def test_a_workspace_is_made_where_there_is_none_and_that_is_said(
 def test_file_names_that_are_no_utf8_or_hold_newlines_are_read(
     curate: Callable, tmp_path: Path, draw_portrait: Portrait, catalogue: Catalogue
 ) -> None:
-    import os
-
     (tmp_path / "in").mkdir()
     data = io.BytesIO()
     Image.fromarray(draw_portrait(0)).save(data, "JPEG")
