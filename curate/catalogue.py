@@ -49,6 +49,10 @@ class Catalogue:
                 undone.add(undoes)
         return runs[~runs["run_id"].isin(undone)]
 
+    def split_of(self) -> "pd.Series[str]":
+        """Return image_id -> train, dev or test."""
+        return self.read("splits", ["image_id", "split"]).set_index("image_id")["split"]
+
     def append(self, table: str, frame: pd.DataFrame) -> int:
         """Append ``frame`` to ``table`` in one commit; return the number of rows.
 

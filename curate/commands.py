@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from curate import assets, config, runs, show, sources, workspace
+from curate import assets, config, runs, schema, show, sources, workspace
 from curate import ingest as stage
 from curate import status as overview
 from curate.errors import SourceError
@@ -186,7 +186,10 @@ def _show_ingested(done: stage.Ingested, items: list[sources.Item], dry_run: boo
         if done.counts.get(name):
             show.note(text.format(n=done.counts[name]))
     if done.reasons:
-        rows = [(reason, count, _meaning(reason)) for reason, count in done.reasons.items()]
+        rows = [
+            (reason, count, schema.REASONS.get(reason, ""))
+            for reason, count in done.reasons.items()
+        ]
         show.table("Quarantined (originals stay where they are)", ("reason", "n", ""), rows)
     if done.run_id and done.unusable < done.new:
         show.next_steps(
@@ -206,12 +209,6 @@ def _first_of_each_class(items: list[sources.Item]) -> list[tuple[object, ...]]:
 
 def _words(counts: dict[str, int]) -> dict[str, int]:
     return {name.replace("_", " "): count for name, count in counts.items() if name != "images"}
-
-
-def _meaning(reason: str) -> str:
-    from curate.schema import REASONS
-
-    return REASONS.get(reason, "")
 
 
 def _briefly(counts: dict[str, object]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -44,6 +45,17 @@ def face_crop(row: Row, *, scale: float, size: int) -> np.ndarray:
     rgb, factor = read_upright(row, min_side=max(1, int(np.ceil(needed))))
     x, y, width, height = box * factor
     return square_crop(rgb, (x, y, width, height), scale, size)
+
+
+def shrunk(rgb: np.ndarray, side: int) -> np.ndarray:
+    """Return a (h, w, 3) uint8 image with its longer side at most ``side`` pixels."""
+    height, width = rgb.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return rgb
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small: np.ndarray = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    return small
 
 
 def read_stored(row: Row, *, min_side: int | None = None) -> Decoded:

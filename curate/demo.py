@@ -1,6 +1,8 @@
 """`curate demo`: the whole road on generated faces, found against planted after each step."""
 
 import os
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -95,7 +97,4 @@ def _draw(sample: Path) -> None:
 
 def _curate() -> str:
     """Return how to call curate here: plainly where it is on the PATH."""
-    import shutil
-    import sys
-
     return "curate" if shutil.which("curate") else str(Path(sys.executable).with_name("curate"))

@@ -36,13 +36,21 @@ def grouped(
     return pd.Series(splits.groups(ids, links), index=ids)
 
 
+def clusters(catalogue: Catalogue) -> pd.Series:
+    """Return image_id -> the copy kept, for every image of a cluster of duplicates."""
+    pairs = catalogue.read("pairs", ["a", "b", "cluster"]).query("cluster != ''")
+    kept = pd.concat([pairs.set_index(side)["cluster"] for side in ("a", "b")])
+    once: pd.Series = kept[~kept.index.duplicated()]
+    return once
+
+
 def leaking(catalogue: Catalogue, words: pd.Series) -> set[str]:
     """Return the train images whose group also has members in dev or test.
 
     Ingest lets none in; but a pair, label or subject learnt later can tie two groups that were
     apart, and splits are frozen. Such images stay where they are and are left out of training.
     """
-    split = catalogue.read("splits", ["image_id", "split"]).set_index("image_id")["split"]
+    split = catalogue.split_of()
     group = of_catalogue(catalogue, words).reindex(split.index)
     guarded = set(group[split != "train"])
     return set(split.index[(split == "train") & group.isin(guarded)])
@@ -50,8 +58,8 @@ def leaking(catalogue: Catalogue, words: pd.Series) -> set[str]:
 
 def without_subject(catalogue: Catalogue) -> int:
     """Count the images in dev and test whose subject nobody knows: no split is proven by person."""
-    split = catalogue.read("splits", ["image_id", "split"])
-    guarded = split.loc[split["split"] != "train", "image_id"]
+    split = catalogue.split_of()
+    guarded = split.index[split != "train"]
     images = catalogue.read("images", ["image_id", "subject"])
     return int((images["subject"].isna() & images["image_id"].isin(guarded)).sum())
 

@@ -53,7 +53,7 @@ def ingest(
     with runs.start(workspace, "ingest", inputs) as run:
         staging = Staging(workspace.root / "runs" / f"ingest-{__version__}-{HASH_MODE}")
         rows = _examined(workspace, items, None if dry_run else staging, track)
-        batch = _batch(workspace, rows, items, trusted)
+        batch = _batch(workspace, rows, trusted)
         run.counts = batch.counts
         run.recorded = not dry_run and batch.adds
         if run.recorded:
@@ -202,7 +202,7 @@ def _key(item: Item) -> tuple[str, int, int]:
     return item.uri, item.size, item.mtime_ns
 
 
-def _batch(workspace: Workspace, rows: pd.DataFrame, items: Sequence[Item], trusted: bool) -> Batch:
+def _batch(workspace: Workspace, rows: pd.DataFrame, trusted: bool) -> Batch:
     catalogue = workspace.catalogue
     known = catalogue.read("images")
     given = _label_rows(rows, catalogue.read("labels"), trusted)

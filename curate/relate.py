@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from curate import duplicates, engine, groups, splits
+from curate import duplicates, engine, groups, labels, splits
 from curate.catalogue import Catalogue
 from curate.crops import Row, read_stored
 from curate.errors import SourceError
@@ -145,10 +145,10 @@ def _assigned(
 ) -> pd.DataFrame:
     """Return image_id, split, contamination of the new images."""
     catalogue = workspace.catalogue
-    existing = catalogue.read("splits").set_index("image_id")["split"]
+    existing = catalogue.split_of()
     trusted = pd.concat([catalogue.read("labels").drop(columns="run_id"), given])
     trusted = trusted[trusted["trusted"].astype(bool)].drop_duplicates("image_id")
-    stratum = (trusted["label"] + "/" + trusted["attack_type"]).set_axis(trusted["image_id"])
+    stratum = pd.Series(labels.words(trusted), trusted["image_id"], dtype="object")
     columns = ["image_id", "origin", "official_split"]
     members = known.loc[known["image_id"].isin(existing.index), columns]
     frame = pd.concat([fresh[columns], members], ignore_index=True)
@@ -168,9 +168,7 @@ def _homes(
     contaminated: set[str],
 ) -> pd.Series:
     """Return image_id -> the copy kept in its place, for the new images and their partners."""
-    earlier = catalogue.read("pairs", ["a", "b", "cluster"]).query("cluster != ''")
-    clusters = pd.concat([earlier.set_index(side)["cluster"] for side in ("a", "b")])
-    clusters = clusters[~clusters.index.duplicated()]
+    clusters = groups.clusters(catalogue)
     near = pd.concat([pairs["a"], pairs["b"], fresh["image_id"]])
     # With every copy of a partner's cluster: its label stands guard even if it is no partner.
     company = set(near) | set(clusters.index[clusters.isin(clusters.reindex(near))])

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import cv2
 import jinja2
 import numpy as np
 import pandas as pd
 import simplejpeg
 
 from curate import champions, charts, groups, labels, schema
-from curate.crops import Row, read_stored, read_upright
+from curate.crops import Row, read_stored, read_upright, shrunk
 from curate.errors import SourceError
 from curate.options import emit, json_option, with_workspace
 from curate.status import overview
@@ -156,10 +155,7 @@ def _thumbnail(row: Row, *, upright: bool) -> str:
             rgb = read_stored(row, min_side=SIDE).rgb
     except SourceError:
         return ""
-    factor = min(1, SIDE / max(rgb.shape[:2]))
-    height, width = (max(1, round(side * factor)) for side in rgb.shape[:2])
-    small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
-    data = simplejpeg.encode_jpeg(np.ascontiguousarray(small), 80)
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(shrunk(rgb, SIDE)), 80)
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 

@@ -64,7 +64,7 @@ TABLES: dict[str, pa.Schema] = {
             "parent_id": TEXT,  # the bona fide image a synthetic one was made from
             "official_split": TEXT,  # the split the source itself declares
             "turn": pa.int16(),
-            "turn_confidence": pa.float32(),  # best minus second best detection score, in [0, 1]
+            "turn_confidence": pa.float32(),  # orient.Upright.confidence, in [0, 1]
             "mirror": TEXT,
             "status": TEXT,
             "reason": TEXT,  # why it is not kept; "" when kept

@@ -55,8 +55,8 @@ def _image_counts(images: pd.DataFrame) -> dict[str, int]:
 def _labels_by_split(workspace: Workspace) -> dict[str, tuple[int, int, int]]:
     usable = usable_images(workspace.catalogue)
     resolved = labels.resolved(workspace.catalogue).reindex(usable.index).dropna(subset=["label"])
-    split = workspace.catalogue.read("splits").set_index("image_id")["split"]
-    words = (resolved["label"] + "/" + resolved["attack_type"]).str.rstrip("/")
+    split = workspace.catalogue.split_of()
+    words = pd.Series(labels.words(resolved), resolved.index, dtype="object")
     counts = pd.crosstab(words, split.reindex(resolved.index)) if len(words) else pd.DataFrame()
     counts = counts.reindex(columns=list(schema.SPLITS), fill_value=0)
     return {str(word): (int(row[0]), int(row[1]), int(row[2]))

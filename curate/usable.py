@@ -35,9 +35,7 @@ def _reopened(catalogue: Catalogue, images: pd.DataFrame, words: pd.Series) -> s
     a label of its own is reopened, one for each different label (promise 2); and where the copy
     kept is not visible, one of those without a label.
     """
-    pairs = catalogue.read("pairs", ["a", "b", "cluster"]).query("cluster != ''")
-    clusters = pd.concat([pairs.set_index(side)["cluster"] for side in ("a", "b")])
-    clusters = clusters[~clusters.index.duplicated()]
+    clusters = groups.clusters(catalogue)
     copies = images.loc[images["status"] == "duplicate", []]
     copies = copies.assign(home=clusters.reindex(copies.index), word=words.reindex(copies.index))
     copies = copies.dropna(subset=["home"])

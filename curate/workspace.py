@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from curate import config
 from curate.catalogue import Catalogue
@@ -86,7 +87,7 @@ def nearest(start: Path) -> Path | None:
     return next((at for at in (start, *start.parents) if (at / config.FILENAME).is_file()), None)
 
 
-def _open_lock(file: Path):  # type: ignore[no-untyped-def]
+def _open_lock(file: Path) -> TextIO:
     try:
         return file.open("a+", encoding="utf-8")
     except OSError as error:
@@ -96,7 +97,7 @@ def _open_lock(file: Path):  # type: ignore[no-untyped-def]
         ) from error
 
 
-def _wait_for(handle) -> None:  # type: ignore[no-untyped-def]
+def _wait_for(handle: TextIO) -> None:
     told = False
     while True:
         try:
@@ -109,7 +110,7 @@ def _wait_for(handle) -> None:  # type: ignore[no-untyped-def]
             time.sleep(0.2)
 
 
-def _holder(handle) -> str:  # type: ignore[no-untyped-def]
+def _holder(handle: TextIO) -> str:
     handle.seek(0)
     try:
         who = json.loads(handle.read())

@@ -118,7 +118,7 @@ def _learn_and_pool(here: Workspace) -> tuple[pd.DataFrame, pd.DataFrame, pd.Ser
     mined = mined.assign(group=mined["image_id"].groupby(group).transform("min"))
     resolved = labels.resolved(here.catalogue)
     trusted = resolved[resolved["basis"] != "soft"]
-    split = here.catalogue.read("splits").set_index("image_id")["split"]
+    split = here.catalogue.split_of()
     learn = mined[mined.index.isin(trusted.index) & (split.reindex(mined.index) == "train")]
     if learn.empty:
         raise DataError(
@@ -151,16 +151,13 @@ def _counted(
     run_id: str, rows: pd.DataFrame, trusted: int, pool: int, teacher: dict[str, object]
 ) -> Labelled:
     accepted = rows[rows["status"] == "accepted"]
-    words = [
-        labels.key(*row) for row in zip(accepted["label"], accepted["attack_type"], strict=True)
-    ]
     reasons = rows.loc[rows["status"] == "review", "reason"].value_counts()
     return Labelled(
         run_id=run_id,
         trusted=trusted,
         pool=pool,
         accepted={
-            str(k): int(v) for k, v in pd.Series(words, dtype="object").value_counts().items()
+            str(k): int(v) for k, v in pd.Series(labels.words(accepted)).value_counts().items()
         },
         review={str(k): int(v) for k, v in reasons.items()},
         teacher=teacher,

@@ -94,7 +94,7 @@ def synthesise(here: Workspace, attacks: list[str], per_image: int, dry_run: boo
 def _parents(here: Workspace) -> pd.DataFrame:
     images = usable_images(here.catalogue)
     resolved = labels.resolved(here.catalogue)
-    split = here.catalogue.read("splits").set_index("image_id")["split"]
+    split = here.catalogue.split_of()
     bonafide = resolved.index[resolved["label"] == schema.BONAFIDE]
     real = images[images["origin"] != "synthetic"]
     parents = real[real.index.isin(bonafide) & (split.reindex(real.index) == "train")]

@@ -54,7 +54,11 @@ def frames(
     """
     known = labels.resolved(catalogue, task)
     usable = usable_images(catalogue).drop(columns="image_id").join(known, how="inner")
-    rows = usable.assign(split=_splits(catalogue, usable)).rename_axis("image_id").sort_index()
+    rows = (
+        usable.assign(split=catalogue.split_of().reindex(usable.index))
+        .rename_axis("image_id")
+        .sort_index()
+    )
     trusted = rows["basis"].isin(TRUTHS) & (rows["origin"] != "synthetic")
     dev, test = (rows[trusted & (rows["split"] == name)] for name in ("dev", "test"))
     found = Frames(rows[rows["split"] == "train"], dev, test)
@@ -114,11 +118,6 @@ def counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
         row = table.setdefault(str(kind), {})
         row[str(basis)] = row.get(str(basis), 0) + 1
     return table
-
-
-def _splits(catalogue: Catalogue, rows: pd.DataFrame) -> pd.Series:
-    drawn = catalogue.read("splits").drop_duplicates("image_id", keep="last")
-    return drawn.set_index("image_id")["split"].reindex(rows.index)
 
 
 def _check(found: Frames, needs: Iterable[str]) -> None:

@@ -166,7 +166,7 @@ def _described(
     rows = images.loc[chosen.index, IMAGE_COLUMNS].join(chosen)
     soft = labels.latest_soft(catalogue, TASK).set_index("image_id").reindex(rows.index)
     given = catalogue.read("labels").query("task == @TASK")
-    split = catalogue.read("splits").drop_duplicates("image_id").set_index("image_id")["split"]
+    split = catalogue.split_of()
     probs = np.array([np.nan if np.isscalar(row) else row[0] for row in soft["probs"]], dtype=float)
     rows = rows.assign(
         group=rows["group"].str[:SHORT].replace("", None),

@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import simplejpeg
 
 from curate import engine
-from curate.crops import read_upright
+from curate.crops import read_upright, shrunk
 from curate.errors import SourceError
 
 SIDE = 512  # pixels of the longer side, at most
@@ -42,17 +41,6 @@ def write(images: pd.DataFrame, folder: Path, *, threads: int, track: Track) -> 
     return pd.Series(list(done), index=images.index, dtype=bool)
 
 
-def shrunk(rgb: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """Return a (h, w, 3) uint8 image with its longer side at most ``side`` pixels."""
-    height, width = rgb.shape[:2]
-    scale = side / max(height, width)
-    if scale >= 1:
-        return rgb
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small: np.ndarray = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    return small
-
-
 def _write_one(row: dict[str, Any], file: Path) -> bool:
     sides = sorted((int(row["width"]), int(row["height"])))
     enough = max(1, SIDE * sides[0] // sides[1])  # of the shorter side, so the longer has SIDE
@@ -60,7 +48,7 @@ def _write_one(row: dict[str, Any], file: Path) -> bool:
         rgb, _ = read_upright(row, min_side=enough)
     except SourceError:
         return False
-    data = simplejpeg.encode_jpeg(np.ascontiguousarray(shrunk(rgb)), QUALITY, "RGB")
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(shrunk(rgb, SIDE)), QUALITY, "RGB")
     part = file.with_suffix(".part")
     part.write_bytes(data)
     part.replace(file)

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from curate import labels, runs, workspace
+from curate import crops, labels, runs, workspace
 from curate.errors import DataError, ServiceError
 from curate.review import mongod, pushed, thumbs
 from curate.usable import usable_images
@@ -217,7 +217,7 @@ def test_a_missing_original_is_skipped_and_an_earlier_thumbnail_deleted(tmp_path
 
 @pytest.mark.parametrize("shape", [(40, 30), (512, 512), (513, 2), (2, 3000)])
 def test_thumbnails_only_ever_shrink(shape):
-    small = thumbs.shrunk(np.zeros((*shape, 3), dtype=np.uint8))
+    small = crops.shrunk(np.zeros((*shape, 3), dtype=np.uint8), thumbs.SIDE)
     assert max(small.shape[:2]) == min(max(shape), thumbs.SIDE)
     assert min(small.shape[:2]) >= 1
 
