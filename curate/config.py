@@ -1,8 +1,9 @@
 """curate.toml: every setting, its default and its range. Unknown keys are errors."""
 
+import json
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -11,6 +12,7 @@ from curate.errors import ConfigError
 FILENAME = "curate.toml"
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+KeepRule = Literal["upright", "largest_face", "sharpest", "largest_file", "earliest"]
 
 
 class Section(BaseModel):
@@ -24,6 +26,9 @@ class Ingest(Section):
 
     radius: Annotated[int, Field(ge=0, le=8)] = 8  # bits of 64 within which two hashes are joined
     similarity: Share = 0.98  # normalised correlation from which a candidate is a duplicate
+    hashes: Literal["fast", "exact"] = "fast"  # from the scaled decode, or from every pixel
+    keep: tuple[KeepRule, ...] = ("upright", "largest_face", "sharpest", "earliest")
+    yunet: str = ""  # a YuNet .onnx file to find faces with, instead of the detector pulled
 
 
 class Splits(Section):
@@ -116,10 +121,8 @@ def default_text() -> str:
             lines.append(f"# {key} = {value}")
             continue
         lines.append(f"\n[{key}]")
-        lines += [
-            f'# {name} = "{item}"' if isinstance(item, str) else f"# {name} = {item}"
-            for name, item in value.items()
-        ]
+        # What JSON writes for these values is TOML too.
+        lines += [f"# {name} = {json.dumps(item)}" for name, item in value.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import simplejpeg
 
-from curate import champions, charts, groups, labels, schema
+from curate import champions, charts, embeddings, groups, labels, novelty, schema
 from curate.crops import Row, read_stored, read_upright, shrunk
 from curate.errors import SourceError
 from curate.options import emit, json_option, with_workspace
@@ -70,6 +70,7 @@ def _content(here: Workspace) -> dict[str, Any]:
         "recaptures": _pair_sheet(pairs[pairs["kind"] == "recapture"], images),
         "turned": _turned_sheet(images),
         "thrown_out": _thrown_out_sheet(images),
+        "newcomers": _newcomers(here, images),
         "soft": _soft_table(soft),
         "models": [_model(model) for model in champions.models(here, "liveness")],
         "runs": catalogue.runs_standing().to_dict("records")[::-1],
@@ -136,6 +137,50 @@ def _thrown_out_sheet(images: pd.DataFrame) -> list[dict[str, Any]]:
         }
         for _, row in _spread(out).iterrows()
     ]
+
+
+def _newcomers(here: Workspace, images: pd.DataFrame) -> dict[str, Any]:
+    """Return what of the latest batch lies far from everything known: says, clusters."""
+    mined = images[(images["origin"] != "synthetic") & (images["status"] == "kept")]
+    cache = embeddings.largest(here.root / "crops")
+    have = cache.load() if cache else {}
+    seen = mined[mined.index.isin(list(have))]
+    batch = mined["batch"].max() if len(mined) else ""
+    new, known = seen[seen["batch"] == batch], seen[seen["batch"] != batch]
+    if new.empty:
+        return {"clusters": [], "says": "Not looked for: curate softlabel computes what it needs"}
+    group = groups.of_catalogue(here.catalogue, labels.best_keys(here.catalogue))
+    found = novelty.find(
+        np.stack([have[image] for image in new.index]),
+        np.stack([have[image] for image in known.index])
+        if len(known)
+        else np.empty((0, 1), np.float32),
+        group.reindex(known.index).to_numpy(object),
+        seed=here.config.seed,
+    )
+    if found is None:
+        return {"clusters": [], "says": f"Only {len(known)} known images to compare with: too few"}
+    far = int((found.cluster != 0).sum())
+    return {
+        "says": f"{far} of {len(new)} images of {batch} lie farther from all earlier images than "
+        f"{novelty.QUANTILE:.0%} of those lie from each other (people aside)",
+        "clusters": [_cluster(new, found, number) for number in range(1, found.cluster.max() + 1)],
+    }
+
+
+def _cluster(new: pd.DataFrame, found: novelty.Novelty, number: int) -> dict[str, Any]:
+    members = new[found.cluster == number].assign(far=found.distance[found.cluster == number])
+    shown = _spread(members.sort_values("far", ascending=False))
+    sheet = [
+        {
+            "a": _thumbnail(row, upright=True),
+            "b": "",
+            "says": f"distance {row['far']:.2f}, limit {found.limit:.2f}",
+            "status": Path(row["uri"]).name,
+        }
+        for _, row in shown.iterrows()
+    ]
+    return {"number": number, "images": len(members), "sheet": sheet}
 
 
 def _spread(frame: pd.DataFrame) -> pd.DataFrame:

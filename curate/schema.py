@@ -26,8 +26,24 @@ TURNS = (0, 90, 180, 270, -1)  # degrees clockwise that bring the image upright,
 PAIR_KINDS = ("duplicate", "recapture", "candidate", "contamination")
 SPLITS = ("train", "dev", "test")
 SOFT_STATUSES = ("accepted", "review")
+SHOWS = ("face", "eye")
+HASH_MODES = ("fast", "exact")
 ACTIONS = ("accept", "relabel", "reject", "keep")
 RUN_STATES = ("done", "refused")
+
+# What quality.py judges: a score in [0, 1], 1 is good, and whether it is an issue.
+QUALITY = (
+    "blur",
+    "exposure",
+    "contrast",
+    "face_size",
+    "head_pose",
+    "several_faces",
+    "no_face",
+    "borders",
+    "gray",
+    "compression",
+)
 
 # Why a soft label waits for a person.
 UNSURE = "less sure than the threshold"
@@ -62,6 +78,7 @@ TABLES: dict[str, pa.Schema] = {
             "clip": TEXT,  # "<source>/<name>", null where the image is no frame of a burst
             "origin": TEXT,
             "parent_id": TEXT,  # the bona fide image a synthetic one was made from
+            "shows": TEXT,  # "face", or "eye": a patch of one eye, in which no face is looked for
             "official_split": TEXT,  # the split the source itself declares
             "turn": pa.int16(),
             "turn_confidence": pa.float32(),  # orient.Upright.confidence, in [0, 1]
@@ -74,11 +91,18 @@ TABLES: dict[str, pa.Schema] = {
             "mtime_ns": pa.int64(),
             "exif_orientation": pa.int8(),  # 1..8, 1 where absent
             "phash": pa.list_(pa.int64()),  # the 8 poses of hashes.POSES, uint64 seen as int64
-            "phash_mode": TEXT,  # "fast": scaled decode; "exact": full decode
+            "dhash": pa.list_(pa.int64()),  # likewise
+            "phash_mode": TEXT,  # of both: "fast": scaled decode; "exact": full decode
+            "canonical": pa.int16(),  # bit p is set where POSES[p] may be the canonical pose
             "face": FLOATS,  # x, y, w, h of the largest face in the upright image, pixels
             "face_score": pa.float32(),  # detector score in [0, 1]
             "landmarks": FLOATS,  # 6 points x, y in the upright image: faces.KEYPOINTS
+            "given_box": FLOATS,  # x, y, w, h that the source gives, as fractions of the image
+            "face_phash": pa.list_(pa.int64()),  # of the aligned face: as it is, mirrored
+            "face_dhash": pa.list_(pa.int64()),  # likewise
             "sharpness": pa.float32(),  # variance of the Laplacian of the 128 px face, >= 0
+            **{f"{name}_score": pa.float32() for name in QUALITY},
+            **{f"{name}_issue": pa.bool_() for name in QUALITY},
             "seed": pa.int64(),  # of a synthetic image
             "parameters": TEXT,  # JSON, of a synthetic image
         }
@@ -117,6 +141,7 @@ TABLES: dict[str, pa.Schema] = {
             "distance": pa.int16(),  # bits of 64, in the best pose
             "similarity": pa.float32(),  # normalised correlation of the aligned pixels, in [-1, 1]
             "cluster": TEXT,  # image_id of the copy kept; "" unless a duplicate
+            "worst": pa.float32(),  # least similarity of any two members of the cluster
             "run_id": TEXT,
         }
     ),
@@ -151,6 +176,9 @@ TABLES: dict[str, pa.Schema] = {
             "run_id": TEXT,
         }
     ),
+    "forgotten": pa.schema(  # what `curate forget` erased and ingest leaves out
+        {"mark": TEXT, "run_id": TEXT}  # an image_id, or the sha256 of a subject's name
+    ),
     "runs": pa.schema(
         {
             "run_id": TEXT,
@@ -172,6 +200,8 @@ CLASSES: dict[tuple[str, str], tuple[object, ...]] = {
     ("images", "status"): IMAGE_STATUSES,
     ("images", "mirror"): MIRRORS,
     ("images", "turn"): TURNS,
+    ("images", "shows"): (*SHOWS, None),
+    ("images", "phash_mode"): (*HASH_MODES, None),
     ("images", "official_split"): (*SPLITS, None),
     ("labels", "task"): TASKS,
     ("pairs", "kind"): PAIR_KINDS,
@@ -186,8 +216,10 @@ RANGES: dict[tuple[str, str], tuple[float, float]] = {
     ("images", "turn_confidence"): (0, 1),
     ("images", "face_score"): (0, 1),
     ("images", "exif_orientation"): (1, 8),
+    **{("images", f"{name}_score"): (0, 1) for name in QUALITY},
     ("pairs", "distance"): (0, 64),
     ("pairs", "similarity"): (-1, 1),
+    ("pairs", "worst"): (-1, 1),
     ("soft_labels", "confidence"): (0.5, 1),
 }
 
@@ -201,7 +233,8 @@ DISTINCT = {
 
 # The column that says which run wrote a row.
 RUN_COLUMN = {"images": "batch"} | {
-    name: "run_id" for name in ("places", "labels", "pairs", "splits", "soft_labels", "decisions")
+    name: "run_id"
+    for name in ("places", "labels", "pairs", "splits", "soft_labels", "decisions", "forgotten")
 }
 
 

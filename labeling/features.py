@@ -1,19 +1,16 @@
 """Frozen backbone features of face crops, computed once per image and kept on disk."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from curate import backbones, engine
 from curate.config import Softlabel
 from curate.crops import face_crop
+from curate.embeddings import Cache
 from curate.workspace import Workspace
 
 BATCH = 16  # crops in one forward pass; larger ones gained nothing on a CPU
@@ -34,7 +31,7 @@ def features(
         SourceError: an original is gone.
         AssetError: the backbone's weights are not here.
     """
-    cache = _Cache(workspace.root / "crops" / f"features-{_name(settings)}")
+    cache = Cache(workspace.root / "crops" / f"features-{_name(settings)}")
     have = cache.load()
     missing = images[~images.index.isin(list(have))]
     if len(missing):
@@ -69,30 +66,6 @@ class _Extractor:
             with torch.inference_mode():
                 values = (pixels.permute(0, 3, 1, 2).float() - self._mean) / self._std
                 yield from self._model(values).float().cpu().numpy()
-
-
-class _Cache:
-    """Features by image_id in numbered Parquet parts that appear whole or not at all."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def load(self) -> dict[str, np.ndarray]:
-        have: dict[str, np.ndarray] = {}
-        for part in sorted(self.folder.glob("*.parquet")):
-            rows = pq.read_table(part)
-            values = rows["values"].combine_chunks()
-            matrix = np.asarray(values.flatten()).reshape(len(rows), -1)
-            have |= dict(zip(rows["image_id"].to_pylist(), matrix, strict=True))
-        return have
-
-    def add(self, new: dict[str, np.ndarray]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        name = hashlib.sha256("".join(sorted(new)).encode()).hexdigest()[:16]
-        values = pa.array([row.astype(np.float32) for row in new.values()], pa.list_(pa.float32()))
-        rows = pa.table({"image_id": list(new), "values": values})
-        pq.write_table(rows, self.folder / f"{name}.tmp")
-        (self.folder / f"{name}.tmp").replace(self.folder / f"{name}.parquet")
 
 
 def _name(settings: Softlabel) -> str:
