@@ -4,17 +4,22 @@ A row is visible once its run is in `runs` and no visible run undoes it; until t
 had never been written. Rows of runs that died are swept by the next command that holds the lock.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
-from curate import schema
+from curate import rows, schema, upkeep
 from curate.errors import WorkspaceError
+from curate.rows import Rows
+
+WRITER = WriterProperties(compression="LZ4_RAW")  # ids read in half the time, files no larger
+REDRAW = "resplit"  # the verb whose rows of `splits` count instead of all earlier ones
 
 
 class Catalogue:
@@ -26,23 +31,54 @@ class Catalogue:
 
     def read(self, table: str, columns: Iterable[str] | None = None) -> pd.DataFrame:
         """Return the visible rows of ``table``, those of earlier runs first."""
-        if table == "runs":
-            return self._load(table, columns)
-        run_column = schema.RUN_COLUMN[table]
         names = list(columns) if columns is not None else schema.TABLES[table].names
-        needed = list(dict.fromkeys([*names, run_column, *schema.DISTINCT.get(table, [])]))
-        standing = pa.array(list(self.runs_standing()["run_id"]), pa.string())
-        frame = self._load(table, needed, pc.field(run_column).isin(standing))
-        frame = frame.sort_values(run_column, kind="stable", ignore_index=True)
-        if distinct := schema.DISTINCT.get(table):
-            frame = frame.drop_duplicates(distinct, ignore_index=True)
-        if table == "images" and "also_at" in names:
+        distinct = schema.DISTINCT.get(table, [])
+        frame: pd.DataFrame = self.rows(table).columns([*names, *distinct]).to_pandas()
+        if distinct:
+            frame = frame[~repeated(frame, distinct)].reset_index(drop=True)
+        if table == "images" and {"also_at", "uri"} <= set(names):
             frame = self._with_places(frame)
         return frame[names]
 
+    def matrix(self, table: str, column: str, width: int) -> np.ndarray:
+        """Return (N, width) of a column of lists in the order of `read`; zeros where it is null.
+
+        Lists in a frame are an object each: a million of 8 hashes take 64 MB here, 300 MB there.
+        """
+        distinct = schema.DISTINCT.get(table, [])
+        read = self.rows(table).columns([column, *distinct])
+        if distinct:
+            read = read.filter(pa.array(~repeated(read.select(distinct).to_pandas(), distinct)))
+        known = np.asarray(read[column].is_valid())
+        values = np.concatenate([chunk.flatten().to_numpy() for chunk in read[column].chunks])
+        made = np.zeros((len(known), width), values.dtype)
+        made[known] = values.reshape(-1, width)
+        return made
+
+    def rows(self, table: str, standing: pd.DataFrame | None = None) -> Rows:
+        """Open the newest version of ``table``; ``standing`` is `runs_standing` if at hand.
+
+        Of images, splits and the like that several runs brought, every row is there: the first one
+        counts (schema.DISTINCT). A redraw hides the splits of all runs before it.
+        """
+        found = rows.parts(self.folder / table, schema.RUN_COLUMN.get(table, ""))
+        if table == "runs":
+            return Rows(found, table, ())
+        runs = self.runs_standing() if standing is None else standing
+        if table == "splits" and (runs["verb"] == REDRAW).any():
+            runs = runs[np.flatnonzero(runs["verb"] == REDRAW)[-1] :]
+        return Rows(found, table, runs["run_id"].tolist())
+
+    def read_undone_too(self, table: str, columns: Iterable[str]) -> pd.DataFrame:
+        """Return all rows of ``table``, also those of runs that were undone, as they are stored."""
+        every = self.read("runs", ["run_id"])["run_id"].tolist()
+        found = rows.parts(self.folder / table, schema.RUN_COLUMN[table])
+        frame: pd.DataFrame = Rows(found, table, every).columns(columns).to_pandas()
+        return frame
+
     def runs_standing(self) -> pd.DataFrame:
         """Return the rows of `runs` that are not undone, oldest first."""
-        runs = self._load("runs").sort_values(["started", "run_id"], ignore_index=True)
+        runs = self.read("runs").sort_values(["started", "run_id"], ignore_index=True)
         undone: set[str] = set()
         for run_id, undoes in zip(runs["run_id"][::-1], runs["undoes"][::-1], strict=True):
             if undoes and run_id not in undone:
@@ -62,36 +98,55 @@ class Catalogue:
         """
         if frame.empty:
             return 0
-        rows = schema.conform(table, frame)
+        fitting = schema.conform(table, frame)
         try:
-            write_deltalake(self._place(table), rows, mode="append")
+            # Merging schemas: a workspace of an earlier version lacks columns of today.
+            write_deltalake(
+                self._place(table),
+                fitting,
+                mode="append",
+                schema_mode="merge",
+                writer_properties=WRITER,
+            )
         except (DeltaError, OSError) as error:
             raise WorkspaceError(
                 f"cannot write {self.folder / table}: {error}.\n"
                 "Next: check free space and rights, then run the same command again; "
                 "nothing half-written is visible"
             ) from error
-        return int(rows.num_rows)
+        return int(fitting.num_rows)
 
     def sweep(self) -> int:
         """Delete what runs that never finished left behind; return the number of rows deleted.
 
-        Only for the holder of the workspace lock. Runs that were undone keep their rows.
+        Only for the holder of the workspace lock. Runs that were undone keep their rows. Tables of
+        many small files are put together.
         """
-        finished = set(self._load("runs", ["run_id"])["run_id"])
+        finished = set(self.read("runs", ["run_id"])["run_id"])
         swept = 0
         for table, column in schema.RUN_COLUMN.items():
             if not self._exists(table):
                 continue
-            dead = set(self._load(table, [column])[column].unique()) - finished
-            if dead:
-                names = ", ".join(f"'{run}'" for run in sorted(dead))
-                done = DeltaTable(self._place(table)).delete(f"{column} IN ({names})")
-                swept += int(done["num_deleted_rows"] or 0)
-        # A killed writer leaves multipart uploads that vacuum never removes (deltalake 1.6).
-        for leftover in self.folder.glob("*/*.parquet#*"):
-            leftover.unlink()
+            if dead := upkeep.runs_of(self.folder / table, column) - finished:
+                swept += upkeep.delete(self.folder / table, column, dead)
+        for table in schema.TABLES:
+            if self._exists(table):
+                upkeep.compact(self.folder / table)
+        upkeep.unlink_uploads(self.folder)
         return swept
+
+    def erase(self, table: str, column: str, values: Iterable[str]) -> int:
+        """Delete the rows whose ``column`` is one of ``values`` from every version and file.
+
+        For the holder of the lock. After it no file of the table holds those rows or, in the
+        history of the table, those values; how the table was before can no longer be seen. Killed
+        half-way, the same call completes it. Returns the number of rows that were there.
+        """
+        if not self._exists(table):
+            return 0
+        erased = upkeep.erase(self.folder / table, column, values)
+        upkeep.unlink_uploads(self.folder)
+        return erased
 
     def _with_places(self, images: pd.DataFrame) -> pd.DataFrame:
         """Add to `also_at` the places that later runs found."""
@@ -99,28 +154,27 @@ class Catalogue:
         places = self.read("places", ["image_id", "uri"])
         for image_id, uri in zip(places["image_id"], places["uri"], strict=True):
             later.setdefault(image_id, set()).add(uri)
-        if not later or "uri" not in images:
+        if not later:
             return images
-        also_at = [
-            sorted({*stored, *later[image_id]} - {uri}) if image_id in later else stored
-            for image_id, uri, stored in zip(
-                images["image_id"], images["uri"], images["also_at"], strict=True
-            )
-        ]
-        return images.assign(also_at=pd.Series(also_at, dtype="object"))
-
-    def _load(
-        self, table: str, columns: Iterable[str] | None = None, only: pc.Expression | None = None
-    ) -> pd.DataFrame:
-        names = list(columns) if columns is not None else schema.TABLES[table].names
-        if not self._exists(table):
-            return schema.empty(table)[names]
-        dataset = DeltaTable(self._place(table)).to_pyarrow_dataset()
-        frame: pd.DataFrame = dataset.to_table(columns=names, filter=only).to_pandas()
-        return frame
+        ids = pa.array(images["image_id"], pa.string())
+        also_at = images["also_at"].to_numpy(object).copy()
+        found = pc.is_in(ids, pa.array(list(later), pa.string()))
+        for row in np.flatnonzero(found).tolist():
+            stored = () if also_at[row] is None else also_at[row]
+            elsewhere = {*stored, *later[str(images["image_id"].iat[row])]}
+            also_at[row] = sorted(elsewhere - {images["uri"].iat[row]})
+        return images.assign(also_at=pd.Series(also_at, images.index, dtype="object"))
 
     def _exists(self, table: str) -> bool:
         return bool(DeltaTable.is_deltatable(self._place(table)))
 
     def _place(self, table: str) -> str:
         return str(self.folder / table)
+
+
+def repeated(frame: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    """Return (N,) bool: the row agrees in ``columns`` with an earlier one."""
+    again = frame[columns[0]].duplicated(keep=False).to_numpy().copy()
+    if again.any():  # only those can be, and they are few
+        again[again] = frame.loc[again, list(columns)].duplicated().to_numpy()
+    return again

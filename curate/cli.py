@@ -15,7 +15,7 @@ FULL_OR_READ_ONLY = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("curate.commands:init", "Make a workspace here."),
-    "ingest": ("curate.commands:ingest", "Quarantine, upright, de-duplicate, split without leaks."),
+    "ingest": ("curate.ingest_cli:ingest", "Quarantine, upright, de-duplicate, split."),
     "softlabel": ("labeling.cli:softlabel", "A teacher labels what it is sure of; the rest waits."),
     "review": ("curate.review.cli:review", "Look, accept, reject, relabel in the FiftyOne App."),
     "synth": ("synth.cli:synth", "Simulate attacks on bona fide training images."),
@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("curate.report:report", "Write one HTML page that a manager can read."),
     "status": ("curate.commands:status", "What is here, what waits, what to do next."),
     "undo": ("curate.commands:undo", "Take a run back; its rows become invisible."),
+    "forget": ("curate.commands:forget", "Erase a person: rows, embeddings, synthetic images."),
     "models": ("curate.commands:models", "Fetch the model files that curate needs."),
     "sample": ("synth.cli:sample", "Draw the demo's generated faces, with a truth file."),
     "demo": ("curate.demo:demo", "Walk the whole road on generated faces."),

@@ -1,19 +1,17 @@
 """Face crops of catalogued images, read from the originals: upright, square, at a stated scale."""
 
-import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 import pandas as pd
 
+from curate import places
 from curate.decode import Decoded, Unreadable, decode
 from curate.errors import SourceError
-from curate.faces import square_crop
+from curate.faces import Face, square_crop
 from curate.orient import turn_image
-from curate.sources import path_of
 
 Row: TypeAlias = "Mapping[Any, Any] | pd.Series[Any]"  # a row of `images`
 
@@ -47,6 +45,13 @@ def face_crop(row: Row, *, scale: float, size: int) -> np.ndarray:
     return square_crop(rgb, (x, y, width, height), scale, size)
 
 
+def face_of(row: Row, scale: float) -> Face:
+    """Return the face of a row of `images` with landmarks, in the upright image times ``scale``."""
+    x, y, width, height = (float(value) * scale for value in row["face"])
+    points = np.asarray(row["landmarks"], np.float32).reshape(-1, 2) * np.float32(scale)
+    return Face((x, y, width, height), float(row["face_score"]), points)
+
+
 def shrunk(rgb: np.ndarray, side: int) -> np.ndarray:
     """Return a (h, w, 3) uint8 image with its longer side at most ``side`` pixels."""
     height, width = rgb.shape[:2]
@@ -67,9 +72,8 @@ def read_stored(row: Row, *, min_side: int | None = None) -> Decoded:
     fault = "it is gone"
     for uri in (row["uri"], *_others(row)):
         try:
-            path = path_of(uri)
-            data = path.read_bytes()
-            if _untouched(path, row) or hashlib.sha256(data).hexdigest() == row["image_id"]:
+            data = places.read_bytes(uri)
+            if _untouched(uri, row) or places.image_id(uri, data) == row["image_id"]:
                 return decode(data, min_side=min_side)
             fault = "another content lies there"
         except (OSError, Unreadable) as error:
@@ -80,9 +84,8 @@ def read_stored(row: Row, *, min_side: int | None = None) -> Decoded:
     )
 
 
-def _untouched(path: Path, row: Row) -> bool:
-    stat = path.stat()
-    return bool((stat.st_size, stat.st_mtime_ns) == (row.get("bytes"), row.get("mtime_ns")))
+def _untouched(uri: str, row: Row) -> bool:
+    return bool(places.stat(uri) == (row.get("bytes"), row.get("mtime_ns")))
 
 
 def _others(row: Row) -> list[str]:

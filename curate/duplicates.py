@@ -4,94 +4,80 @@ An attack made by printing or replaying a selfie is itself a near duplicate of t
 label that differs always stands between two images, and so does a pixel that does not agree.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate.groups import SAME_PICTURE
-from curate.hashes import Pose, apply_pose
 from curate.labels import differs
 
-SIDE = 64  # pixels to which both images are reduced before they are compared
-FLAT = 0.5  # grey levels: less standard deviation than this is an image without a pattern
-SAME_LEVEL = 2.0  # grey levels by which two flat images may differ and still agree
-LEAST_OVERLAP = 0.7  # share of the square: an alignment that leaves less is not a small one
-STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
-SMOOTHING = 5  # pixels of the Gaussian that the alignment uses
+# Measured on copies of nuaa, lfw100, web portraits and generated faces: 99.0 % reach both, as do
+# 0.6 % of recaptures simulated in the very frame of their selfie (0.994: 99.2 and 1.5 %; 0.996:
+# 97.6 and 0.2 %). No live and print of one person (2274 pairs) and no two people came above 0.93.
+SIMILAR = 0.995  # of the whole picture
+WORST_PATCH = 0.7  # of its worst sixteenth
+NEAR_EXACT = 0.997, 0.9  # both, where the state of the face cannot be read; 93 % of copies do
+# Of those recaptures 90 % agree by more; of live and print shots of one person taken apart, and of
+# different people, under 1 in 1000 of those whose hashes are near.
+RECAPTURED = 0.9
 EQUAL, DIFFERENT, UNKNOWN = 1, 0, -1
+KEEP = ("upright", "largest_face", "sharpest", "largest_file", "earliest")  # the copy kept
 
-Gray = NDArray[np.uint8]
-Small = NDArray[np.float32]
-
-
-def similarity(a: Gray, b: Gray, pose: Pose) -> float:
-    """Return how far grey image ``a``, turned by ``pose``, agrees with ``b``: in [-1, 1].
-
-    Both (H, W), of any size, are reduced to 64 x 64 and a small affine that brings a onto b is
-    sought (ECC: Evangelidis and Psarakis, PAMI 30(10), 2008); the answer is the normalised
-    correlation where they overlap, or of the unaligned squares where no small affine is found.
-    Two flat images agree (1) where their grey levels do, else not (0); a flat one agrees with no
-    other (0).
-    """
-    moving, fixed = _reduce(apply_pose(a, pose)), _reduce(b)
-    flat = [bool(image.std() < FLAT) for image in (moving, fixed)]
-    if any(flat):
-        return float(all(flat) and abs(moving.mean() - fixed.mean()) <= SAME_LEVEL)
-    return _aligned_correlation(moving, fixed)
-
-
-def _reduce(gray: Gray) -> Small:
-    small: Small = cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    return small
-
-
-def _aligned_correlation(moving: Small, fixed: Small) -> float:
-    plain = _correlation(moving, fixed)
-    try:
-        _, warp = cv2.findTransformECC(
-            fixed, moving, np.eye(2, 3, dtype=np.float32), cv2.MOTION_AFFINE, STEPS, None, SMOOTHING
-        )
-    except cv2.error:  # it did not converge
-        return plain
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    overlap = cv2.warpAffine(np.ones_like(moving), warp, (SIDE, SIDE), flags=how) > 0.999
-    if overlap.mean() < LEAST_OVERLAP:
-        return plain
-    aligned = cv2.warpAffine(moving, warp, (SIDE, SIDE), flags=how)
-    return _correlation(aligned[overlap], fixed[overlap])
-
-
-def _correlation(x: Small, y: Small) -> float:
-    x, y = x - x.mean(), y - y.mean()
-    norm = float(np.linalg.norm(x) * np.linalg.norm(y))
-    return float(np.clip((x * y).sum() / norm, -1, 1)) if norm else 0.0
+Confirm = Callable[[NDArray[np.int64]], NDArray[np.bool_]]  # rows of pairs -> which are duplicates
 
 
 def judge(
-    pairs: pd.DataFrame, images: pd.DataFrame, *, min_similarity: float = SAME_PICTURE
+    pairs: pd.DataFrame, images: pd.DataFrame, *, min_similarity: float = SIMILAR
 ) -> pd.DataFrame:
-    """Return ``pairs`` (a, b, similarity, ...) with a column `kind`, less those within one clip.
+    """Return ``pairs`` (a, b, similarity, worst_patch, same_state) with a column `kind`.
 
-    ``images``, indexed by image_id, has subject, clip and label_key ("bonafide", "attack/print";
-    null where unknown). Two known and different subjects: candidate. Else contradicting labels:
-    recapture, never merged. Else duplicate where similarity reaches ``min_similarity``, else
-    candidate. Frames of one clip stay apart: the clip says already that they belong together.
+    ``images``, indexed by image_id, has subject and label_key ("bonafide", "attack/print"; null
+    where unknown). Two known and different subjects: candidate. Else contradicting labels:
+    recapture where the pictures are alike (RECAPTURED), never merged, and candidate where not. Else
+    duplicate where the whole reaches ``min_similarity`` and the worst patch WORST_PATCH, and the
+    face is in the same state (True), or that is unknown (None) and both reach NEAR_EXACT. Else
+    candidate.
     """
-    facts = images[["subject", "clip", "label_key"]]
+    facts = images[["subject", "label_key"]]
     a, b = (facts.reindex(pairs[side]).reset_index(drop=True) for side in ("a", "b"))
-    contradict = np.fromiter(map(differs, a["label_key"], b["label_key"]), bool, len(pairs))
-    agree = pairs["similarity"].to_numpy(float) >= min_similarity
+    contradict = contradicting(pairs, images["label_key"])
+    similarity = pairs["similarity"].to_numpy(float)
+    state = pairs["same_state"].to_numpy(object)
+    same = np.equal(state, True).astype(bool) | (pd.isna(state) & alike(pairs, *NEAR_EXACT))
     kind = np.select(
-        [_compare(a, b, "subject") == DIFFERENT, contradict, agree],
+        [
+            _compare(a, b, "subject") == DIFFERENT,
+            contradict & (similarity >= RECAPTURED),
+            alike(pairs, min_similarity) & same & ~contradict,
+        ],
         ["candidate", "recapture", "duplicate"],
         "candidate",
     )
-    apart = _compare(a, b, "clip") != EQUAL
-    judged: pd.DataFrame = pairs.assign(kind=kind.astype(object)).loc[apart]
+    judged: pd.DataFrame = pairs.assign(kind=kind.astype(object))
     return judged
+
+
+def alike(
+    pairs: pd.DataFrame, min_similarity: float, min_patch: float = WORST_PATCH
+) -> NDArray[np.bool_]:
+    """Tell which pairs agree by their pixels, as a whole and in every patch."""
+    whole = pairs["similarity"].to_numpy(float) >= min_similarity
+    agree: NDArray[np.bool_] = whole & (pairs["worst_patch"].to_numpy(float) >= min_patch)
+    return agree
+
+
+def contradicting(pairs: pd.DataFrame, label_key: "pd.Series[str]") -> NDArray[np.bool_]:
+    """Tell which pairs (a, b) bear labels that contradict each other."""
+    keys = (label_key.reindex(pairs[side]).to_numpy(object) for side in ("a", "b"))
+    return np.fromiter(map(differs, *keys), bool, len(pairs))
+
+
+def of_one_clip(pairs: pd.DataFrame, images: pd.DataFrame) -> NDArray[np.bool_]:
+    """Tell which pairs are frames of one clip: it says already that they belong together."""
+    clips = images[["clip"]]
+    a, b = (clips.reindex(pairs[side]).reset_index(drop=True) for side in ("a", "b"))
+    return np.asarray(_compare(a, b, "clip") == EQUAL)
 
 
 def _compare(a: pd.DataFrame, b: pd.DataFrame, column: str) -> NDArray[np.int8]:
@@ -101,70 +87,130 @@ def _compare(a: pd.DataFrame, b: pd.DataFrame, column: str) -> NDArray[np.int8]:
     return np.where(known, np.where(equal, EQUAL, DIFFERENT), UNKNOWN).astype(np.int8)
 
 
-def keep_best(images: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return image_id and cluster: the image kept in its place, itself where it is kept.
+def keep_best(images: pd.DataFrame, pairs: pd.DataFrame, confirm: Confirm) -> "pd.Series[str]":
+    """Return image_id -> the image kept in its place, itself where it is kept.
 
-    ``images``, indexed by image_id, has known (kept or merged by an earlier run), turn, mirror,
-    face_area, sharpness, order (place in the ingest) and label_key, and may have cluster (of the
-    known ones, null: itself). Of ``pairs`` only kind `duplicate` counts.
+    ``images``, indexed by image_id, stand in the order of `keep_order`, and have known (kept or
+    merged by an earlier run), label_key, and cluster (of the known ones, null: itself). ``pairs``
+    have a and b; ``confirm`` tells of rows of them which are duplicates, and is asked as little as
+    possible, for comparing is what costs: first for all that might join the very first, and so on.
 
-    Known images keep their cluster. The others come in the order of `keep_order`, and each joins
-    the first kept image with which it forms a duplicate pair itself, never through a third, unless
-    its label contradicts one that is already there; else it is kept.
+    Known images keep their cluster. The others come in their order, and each joins the first kept
+    image with which it forms a duplicate pair itself, never through a third, unless its label
+    contradicts one that is already there; else it is kept.
     """
-    ranked = images.loc[keep_order(images)]
-    place = {image: n for n, image in enumerate(ranked.index)}
-    copies = _copies(pairs[pairs.kind == "duplicate"])
-    earlier = ranked["cluster"] if "cluster" in ranked else pd.Series(index=ranked.index, dtype=str)
-    home: dict[str, str] = {}
-    labels: dict[str, list[str | None]] = {}
-    for image, known, cluster, label in zip(
-        ranked.index, ranked.known, earlier, ranked.label_key, strict=True
-    ):
-        if known:
-            home[image] = image if pd.isna(cluster) else cluster
-        else:
-            stars = (c for c in copies.get(image, ()) if home.get(c) == c)
-            near = sorted(stars, key=lambda c: place[c])
-            home[image] = _first_without_conflict(near, label, labels) or image
-        labels.setdefault(home[image], []).append(label)
-    return pd.DataFrame({"image_id": list(home), "cluster": list(home.values())}, dtype=object)
+    state = _Shelf(images)
+    partners = _earlier_partners(images.index, pairs)
+    new = [image for image in images.index if image not in state.home]
+    waiting = {image: partners[image] for image in new if image in partners}
+    for image in new:
+        if image not in waiting:
+            state.settle(image, image)
+    while waiting:
+        asked = {image: state.next_of(image, ahead) for image, ahead in waiting.items()}
+        rows = np.array([row for row in asked.values() if row is not None], dtype=np.int64)
+        answer = dict(zip(rows.tolist(), confirm(rows), strict=True)) if len(rows) else {}
+        for image, row in asked.items():
+            _advance(state, waiting, image, bool(answer.get(row)) if row is not None else None)
+    return pd.Series(state.home, dtype=object)
 
 
-def keep_order(images: pd.DataFrame) -> "pd.Index[str]":
+class _Shelf:
+    """Who is kept so far, and which labels each cluster bears."""
+
+    def __init__(self, images: pd.DataFrame) -> None:
+        self.home: dict[str, str] = {}
+        self.labels: dict[str, list[str | None]] = {}
+        self.label_key = dict(zip(images.index, images["label_key"], strict=True))
+        known = images[images["known"].astype(bool)]
+        clusters = known["cluster"] if "cluster" in known else pd.Series(None, known.index, object)
+        for image, cluster in clusters.items():
+            self.settle(str(image), str(image) if pd.isna(cluster) else cluster)
+
+    def settle(self, image: str, home: str) -> None:
+        """Put ``image`` into the cluster of ``home``."""
+        self.home[image] = home
+        self.labels.setdefault(home, []).append(self.label_key[image])
+
+    def admits(self, star: str, image: str) -> bool:
+        """Tell whether no label in the cluster of ``star`` contradicts that of ``image``."""
+        mine = self.label_key[image]
+        return not any(differs(mine, other) for other in self.labels[star])
+
+    def next_of(self, image: str, ahead: list[tuple[str, int]]) -> int | None:
+        """Drop from ``ahead`` those that ``image`` cannot join; return the row to ask, if any."""
+        while ahead:
+            star, row = ahead[0]
+            if star not in self.home:
+                return None
+            if self.home[star] == star and self.admits(star, image):
+                return row
+            ahead.pop(0)
+        return None
+
+
+def _advance(
+    state: _Shelf,
+    waiting: dict[str, list[tuple[str, int]]],
+    image: str,
+    answer: bool | None,
+) -> None:
+    """Settle ``image`` if its partners so far decide it; ``answer`` is that of the first of them.
+
+    A label may have come to the cluster in this very round: then the next one is asked.
+    """
+    ahead = waiting[image]
+    if answer:
+        star = ahead[0][0]
+        if not state.admits(star, image):
+            return
+        state.settle(image, star)
+    elif answer is False:
+        ahead.pop(0)
+        return
+    elif ahead:
+        return
+    else:
+        state.settle(image, image)
+    del waiting[image]
+
+
+def _earlier_partners(
+    order: "pd.Index[str]", pairs: pd.DataFrame
+) -> dict[str, list[tuple[str, int]]]:
+    """Return of each image its partners that come before it, in order, with the row of the pair."""
+    place = pd.Series(np.arange(len(order)), order)
+    a, b = (place.reindex(pairs[side]).to_numpy(float) for side in ("a", "b"))
+    rows = np.flatnonzero(~np.isnan(a) & ~np.isnan(b))
+    first, second = np.minimum(a, b)[rows].astype(int), np.maximum(a, b)[rows].astype(int)
+    partners: dict[str, list[tuple[str, int]]] = {}
+    for n in np.lexsort((rows, first, second)):
+        partners.setdefault(order[second[n]], []).append((order[first[n]], int(rows[n])))
+    return partners
+
+
+def keep_order(images: pd.DataFrame, policy: Sequence[str] = KEEP) -> "pd.Index[str]":
     """Return the image_ids, best copy first.
 
-    Known before new; upright before turned or mirrored before undecided; larger face; sharper;
-    earlier; and the smaller image_id at last.
+    ``images``, indexed by image_id, has known, and what ``policy`` names, the most important first:
+    "upright" (before turned or mirrored, before undecided) turn and mirror; "largest_face"
+    face_area; "sharpest" sharpness; "largest_file" bytes; "earliest" order. Known images come
+    before new ones; the smaller image_id decides at last.
     """
-    repaired = (images.turn != 0) | (images.mirror == "yes")
-    lie = np.where(images.turn == -1, 2, repaired.astype(int))
-    keys = pd.DataFrame(
-        {
-            "known": ~images.known.astype(bool),
-            "lie": lie,
-            "face": -images.face_area.fillna(0),
-            "sharpness": -images.sharpness.fillna(0),
-            "order": images.order,
-            "name": images.index,
-        },
-        index=images.index,
-    )
-    return keys.sort_values(list(keys.columns)).index
+    ranked = pd.DataFrame({"known": ~images["known"].astype(bool)}, index=images.index)
+    ranked = ranked.assign(**{name: _RANKS[name](images) for name in policy}, name=images.index)
+    return ranked.sort_values(list(ranked.columns)).index
 
 
-def _copies(duplicates: pd.DataFrame) -> dict[str, list[str]]:
-    copies: dict[str, list[str]] = {}
-    for a, b in zip(duplicates.a, duplicates.b, strict=True):
-        copies.setdefault(a, []).append(b)
-        copies.setdefault(b, []).append(a)
-    return copies
+def _lie(images: pd.DataFrame) -> "pd.Series[int]":
+    repaired = ((images["turn"] != 0) | (images["mirror"] == "yes")).astype(int)
+    return repaired.mask(images["turn"] == -1, 2)
 
 
-def _first_without_conflict(
-    stars: Iterable[str], label: str | None, labels: dict[str, list[str | None]]
-) -> str | None:
-    for star in stars:
-        if not any(differs(label, other) for other in labels[star]):
-            return star
-    return None
+_RANKS: dict[str, Callable[[pd.DataFrame], "pd.Series"]] = {
+    "upright": _lie,
+    "largest_face": lambda images: -images["face_area"].fillna(0),
+    "sharpest": lambda images: -images["sharpness"].fillna(0),
+    "largest_file": lambda images: -images["bytes"],
+    "earliest": lambda images: images["order"],
+}

@@ -1,25 +1,38 @@
 """One file's bytes to one record: what ingest knows of an image on its own. Pure."""
 
 import hashlib
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
+from PIL import Image
 
-from curate import hashes
-from curate.decode import REDUCED_SIDE, Unreadable, decode
-from curate.faces import square_crop
+from curate import hashes, quality
+from curate.decode import REDUCED_SIDE, Decoded, Unreadable, decode
+from curate.faces import Face, Look, square_crop
 from curate.orient import Detect, find_upright, turn_image
 
+Mode: TypeAlias = Literal["fast", "exact"]
+
 SHARPNESS_SIDE = 128  # pixels to which the face is brought before its sharpness is measured
+HASH_MODE = "fast"  # the default
 LEAST_FACE = 24  # pixels of the face's shorter side; smaller ones are mostly patches of noise
-HASH_MODE = "fast"  # hashes come from the scaled decode
+HASH_SIDE = 90  # pixels of the shorter side; fewer bits of pHash than 0.2 change on average
 
 
-def examine(data: bytes, detect: Detect) -> dict[str, Any]:
+def examine(
+    data: bytes, detect: Detect | None, *, mode: Mode = "fast", judge: bool = True
+) -> dict[str, Any]:
     """Return the columns of `images` that the bytes alone decide.
 
     An image that cannot be read is a record too: `status` quarantined, with its `reason`.
+
+    Args:
+        data: the file.
+        detect: finds faces; None spares the search: the image is kept, and taken for upright.
+        mode: hashes from the scaled decode, or from every pixel as imagehash computes them.
+        judge: measure quality; what needs a face stays null without ``detect``.
     """
     record: dict[str, Any] = {
         "image_id": hashlib.sha256(data).hexdigest(),
@@ -30,19 +43,19 @@ def examine(data: bytes, detect: Detect) -> dict[str, Any]:
         "status": "quarantined",
     }
     try:
-        image = decode(data, min_side=REDUCED_SIDE)
+        image = _decoded(data, mode, REDUCED_SIDE if detect else HASH_SIDE, bool(detect) or judge)
     except Unreadable as fault:
         return record | {"reason": fault.reason}
-    gray = cv2.cvtColor(image.rgb, cv2.COLOR_RGB2GRAY)
-    poses = hashes.pose_hashes(hashes.thumb32(gray)[np.newaxis])[0]
     record |= {
         "width": image.width,
         "height": image.height,
         "exif_orientation": image.exif_orientation,
-        "phash": poses.view(np.int64),
-        "phash_mode": HASH_MODE,
     }
-    return record | _face_columns(image.rgb, image.width, detect)
+    record |= _hash_columns(image.pixels, mode)
+    if detect:
+        return record | _face_columns(image, detect, judge)
+    scores = _quality_columns(image, image.pixels, None) if judge else {}
+    return record | {"turn": 0, "status": "kept", "reason": ""} | scores
 
 
 def sharpness(face: np.ndarray) -> float:
@@ -55,14 +68,47 @@ def sharpness(face: np.ndarray) -> float:
     return float(cv2.Laplacian(gray, cv2.CV_32F).var())
 
 
-def _face_columns(rgb: np.ndarray, full_width: int, detect: Detect) -> dict[str, Any]:
-    upright = find_upright(rgb, detect)
+def _decoded(data: bytes, mode: Mode, side: int, colours: bool) -> Decoded:
+    """Decode no more than is needed; luma as JPEG stores it is not quite Pillow's gray."""
+    if mode == "exact":
+        return decode(data)
+    return decode(data, min_side=side, gray=not colours)
+
+
+def _hash_columns(pixels: np.ndarray, mode: Mode) -> dict[str, Any]:
+    if mode == "exact":
+        hashed = hashes.exact(np.asarray(Image.fromarray(pixels).convert("L")))
+    else:
+        hashed = hashes.fast(
+            pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        )
+    return {
+        "phash": hashed.phash.view(np.int64),
+        "dhash": hashed.dhash.view(np.int64),
+        "canonical": hashed.canonical,
+        "phash_mode": mode,
+    }
+
+
+def _face_columns(image: Decoded, detect: Detect, judge: bool) -> dict[str, Any]:
+    rgb = _reduced(image.pixels)
+    views: list[list[Face]] = []
+
+    def remembered(frame: np.ndarray, looks: Sequence[Look], /) -> list[Face]:
+        views.append(detect(frame, looks))
+        return views[-1]
+
+    upright = find_upright(rgb, remembered)
+    seen = next((view for view in views if upright.face in view), [])
+    others = [face for face in seen if face is not upright.face]
+    faces = [upright.face, *others] if upright.face else []
+    turned = turn_image(rgb, upright.turn)
     columns = {"turn": upright.turn, "turn_confidence": upright.confidence}
+    if judge:
+        columns |= _quality_columns(image, turned, faces)
     if upright.face is None:
         return columns | {"status": "quarantined", "reason": "no_face"}
-    face, scale = upright.face, full_width / rgb.shape[1]
-    turned = turn_image(rgb, max(upright.turn, 0))
-    crop = square_crop(turned, face.box, 1.0, SHARPNESS_SIDE)
+    face, scale = upright.face, image.width / rgb.shape[1]
     small = min(face.box[2:]) * scale < LEAST_FACE
     return columns | {
         "status": "quarantined" if small else "kept",
@@ -70,5 +116,24 @@ def _face_columns(rgb: np.ndarray, full_width: int, detect: Detect) -> dict[str,
         "face": np.array(face.box, np.float32) * np.float32(scale),
         "face_score": face.score,
         "landmarks": (face.keypoints * scale).astype(np.float32).ravel(),
-        "sharpness": sharpness(crop),
+        "sharpness": sharpness(square_crop(turned, face.box, 1.0, SHARPNESS_SIDE)),
     }
+
+
+def _reduced(rgb: np.ndarray) -> np.ndarray:
+    """Halve what came in full size, as the scaled decode does, so that faces look the same."""
+    while min(rgb.shape[:2]) >= 2 * REDUCED_SIDE:
+        size = (rgb.shape[1] // 2, rgb.shape[0] // 2)
+        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    return rgb
+
+
+def _quality_columns(
+    image: Decoded, upright: np.ndarray, faces: Sequence[Face] | None
+) -> dict[str, Any]:
+    scale = max(image.width, image.height) / max(upright.shape[:2])
+    scores = quality.measure(
+        upright, faces, scale=scale, coloured=image.coloured, jpeg_quality=image.jpeg_quality
+    )
+    columns: dict[str, Any] = {f"{name}_score": score for name, score in scores.items()}
+    return columns | {f"{name}_issue": bad for name, bad in quality.issues(scores).items()}

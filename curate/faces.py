@@ -1,40 +1,48 @@
 """Find faces: MediaPipe's short-range BlazeFace, run with LiteRT alone.
 
-The network sees a 128 px square, so we look at a frame through square windows: first one that
-holds the whole frame; where that shows no face, a wider one (tight crops), then narrower ones
-(small faces).
+The network sees a small square, so we look at a frame through square windows: one that holds the
+whole frame; wider ones, in which tight crops and coarse or noisy faces shrink to what the network
+knows; and narrower ones for small faces.
 
 Sources: arXiv 1907.05047 (BlazeFace); MediaPipe's `face_detection_short_range` graph for anchors,
 box decoding, score-weighted suppression and sampling, which lacks the usual half-pixel shift.
+Unlike MediaPipe we average pixels where the frame shrinks: noise and moire fade.
 """
 
 import math
-import os
-import threading
-import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import cv2
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from curate.errors import AssetError
+from curate.networks import Network
 
 KEYPOINTS = ("right_eye", "left_eye", "nose", "mouth", "right_ear", "left_ear")  # the subject's
 
 SIDE = 128  # pixels of the network's square input
 GRIDS = ((8, 2), (16, 6))  # stride in input pixels, anchors per cell: 512 + 384 anchors
-MIN_SCORE = 0.5  # MediaPipe's default
+MIN_SCORE = 0.5  # a face from here on; MediaPipe's default
+WEAK_SCORE = 0.05  # a candidate from here on: no face by itself, but evidence of how a frame lies
 MIN_OVERLAP = 0.3  # two boxes are one face above this intersection over union; MediaPipe's default
-BORDER = 0.25  # of the frame's longer side, added all round for the look "border"
 
-Look: TypeAlias = Literal["frame", "border", "tiles"]
-LOOKS: tuple[Look, ...] = ("frame", "border", "tiles")
+Look: TypeAlias = Literal["frame", "border", "wide", "far", "bright", "tiles", "mesh"]
+GROWN: dict[Look, float] = {  # side of the window over the frame's longer side
+    "frame": 1.0,
+    "bright": 1.0,
+    "border": 1.5,
+    "wide": 2.2,
+    "far": 3.2,
+    "mesh": 1.3,
+}
+REPEATED = ("wide", "far", "mesh")  # looks that fill what is outside from the edge, not with black
+
+# Of the 478 landmarks: those whose mean is each of KEYPOINTS.
+MESH_SIDE = 256  # pixels of the landmark network's square input
+MESH_KEYPOINTS = ((33, 133), (263, 362), (1,), (13, 14), (234,), (454,))
 
 Image: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float32]
@@ -58,7 +66,7 @@ class Face:
 
 @dataclass(frozen=True)
 class Window:
-    """A square of the frame: top left corner and side in pixels. What lies outside is black."""
+    """A square of the frame: top left corner and side in pixels."""
 
     x: float
     y: float
@@ -66,85 +74,72 @@ class Window:
 
 
 class FaceDetector:
-    """Finds faces in upright images; may be shared between threads.
-
-    An interpreter gives wrong results when two threads use it, so each thread gets its own.
-    """
+    """Finds faces in upright images; may be shared between threads."""
 
     def __init__(self, task_file: Path) -> None:
-        """Read the network out of ``task_file``, MediaPipe's face_landmarker.task (a ZIP).
+        """Read the networks out of ``task_file``, MediaPipe's face_landmarker.task (a ZIP).
 
         Raises:
-            AssetError: the file holds no detector.
+            AssetError: the file does not hold them.
         """
-        try:
-            with zipfile.ZipFile(task_file) as task:
-                self._model = task.read("face_detector.tflite")
-        except (zipfile.BadZipFile, KeyError) as error:
-            raise AssetError(
-                f"{task_file} holds no face_detector.tflite ({error}).\n"
-                "Next: delete it, then curate models pull"
-            ) from error
+        self._detector = Network(task_file, "face_detector.tflite")
+        self._landmarks = Network(task_file, "face_landmarks_detector.tflite")
         self._anchors = anchors()
-        self._local = threading.local()
-        with _quiet():
-            self._network()
 
-    def detect(self, rgb: Image, looks: Sequence[Look] = LOOKS) -> list[Face]:
-        """Return the faces of ``rgb`` ((H, W, 3) uint8), best score first.
+    def detect(self, rgb: Image, looks: Sequence[Look] = ("frame",)) -> list[Face]:
+        """Return what may be a face in ``rgb`` ((H, W, 3) uint8) by any of ``looks``, best first.
 
-        ``looks`` are tried in turn until one finds a face.
+        Candidates of less than MIN_SCORE are no faces; down to WEAK_SCORE they are evidence. The
+        look "mesh" asks the landmark network how surely a face fills the frame.
         """
-        height, width = rgb.shape[:2]
-        for look in looks:
-            views = [self._look(rgb, window) for window in windows(width, height, look)]
-            if views and len(found := suppress(np.concatenate(views))):
-                return [_face(row) for row in found]
-        return []
+        found = search(rgb, [look for look in looks if look != "mesh"], SIDE, self._candidates)
+        if "mesh" in looks:
+            found += search(rgb, ("mesh",), MESH_SIDE, self._mesh)
+        return sorted(found, key=lambda face: -face.score)
 
-    def _look(self, rgb: Image, window: Window) -> Floats:
-        """Return (N, 17) candidates: score, box and keypoints in pixels of the frame."""
-        net, pixels_in, regressors_out, logits_out = self._network()
-        pixels = sample(rgb, window).astype(np.float32)
-        net.set_tensor(pixels_in, pixels[None] / 127.5 - 1)
-        net.invoke()
-        found = decode(
-            net.get_tensor(regressors_out)[0], net.get_tensor(logits_out)[0, :, 0], self._anchors
-        )
-        found[:, 1:] *= window.side / SIDE
-        found[:, [1, *range(5, 17, 2)]] += window.x
-        found[:, [2, *range(6, 17, 2)]] += window.y
-        return found
+    def _candidates(self, pixels: Image) -> Floats:
+        """Return (N, 17) candidates in the (128, 128, 3) ``pixels``: score, box, keypoints."""
+        found = self._detector.run(pixels[np.newaxis].astype(np.float32) / np.float32(127.5) - 1)
+        return decode(found["regressors"][0], found["classificators"][0, :, 0], self._anchors)
 
-    def _network(self) -> tuple[Any, int, int, int]:
-        """Return this thread's interpreter and the indices of its input and two outputs."""
-        if not hasattr(self._local, "network"):
-            net = Interpreter(model_content=self._model, num_threads=1)
-            net.allocate_tensors()
-            at = {one["name"]: one["index"] for one in net.get_output_details()}
-            ends = (net.get_input_details()[0]["index"], at["regressors"], at["classificators"])
-            self._local.network = (net, *ends)
-        network: tuple[Any, int, int, int] = self._local.network
-        return network
+    def _mesh(self, pixels: Image) -> Floats:
+        """Return the face that fills the (256, 256, 3) ``pixels`` as (0 or 1, 17) candidates."""
+        found = self._landmarks.run(pixels[np.newaxis].astype(np.float32) / np.float32(255))
+        presence = _sigmoid(found["Identity_1"].ravel())
+        points = found["Identity"].reshape(-1, 3)[:, :2]
+        low, high = points.min(axis=0), points.max(axis=0)
+        keypoints = [points[list(rows)].mean(axis=0) for rows in MESH_KEYPOINTS]
+        row = np.concatenate([presence, low, high - low, *keypoints])
+        return row[np.newaxis][presence >= WEAK_SCORE].astype(np.float32)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep LiteRT's C++ from announcing its delegate on stderr, as it does once a process."""
-    kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+def search(
+    rgb: Image, looks: Sequence[Look], side: int, find: Callable[[Image], Floats]
+) -> list[Face]:
+    """Return the candidates of all ``looks``, in pixels of ``rgb``, best score first.
+
+    ``find`` takes the (side, side, 3) pixels of a window and returns (N, 17) candidates in them.
+    """
+    height, width = rgb.shape[:2]
+    views = []
+    for look in looks:
+        for window in (squares := windows(width, height, look)):
+            if window is squares[0]:  # all of a look are equally wide
+                small = shrink(rgb, window.side / side)
+                shrunk = (width / small.shape[1], height / small.shape[0])
+                small = stretch(small) if look == "bright" else small
+            found = find(sample(small, window, shrunk, side=side, repeat=look in REPEATED))
+            found[:, 1:] *= window.side / side
+            found[:, [1, *range(5, 17, 2)]] += window.x
+            found[:, [2, *range(6, 17, 2)]] += window.y
+            views.append(found)
+    return [_face(row) for row in suppress(np.concatenate(views))] if views else []
 
 
 def windows(width: int, height: int, look: Look) -> list[Window]:
     """Return the windows through which ``look`` sees a frame of ``width`` x ``height`` pixels.
 
-    "tiles" are half the longer side and overlap by half; a frame of less than 128 px has none,
+    "tiles" are half the longer side and overlap by half; a frame of less than 256 px has none,
     because they would show nothing that the whole frame did not.
     """
     side = max(width, height)
@@ -154,9 +149,9 @@ def windows(width: int, height: int, look: Look) -> list[Window]:
             Window(x, y, half)
             for y in _steps(height, half)
             for x in _steps(width, half)
-            if side >= SIDE
+            if half >= SIDE
         ]
-    grown = side * (1 + 2 * BORDER) if look == "border" else side
+    grown = side * GROWN[look]
     return [Window((width - grown) / 2, (height - grown) / 2, grown)]
 
 
@@ -169,12 +164,50 @@ def _steps(length: int, tile: float) -> Floats:
     )
 
 
-def sample(rgb: Image, window: Window) -> Image:
-    """Return the (128, 128, 3) pixels of ``window``; pixel i lies at window.x + i * side / 128."""
-    scale = window.side / SIDE
-    matrix = np.array([[scale, 0, window.x], [0, scale, window.y]])
+def shrink(rgb: Image, times: float) -> Image:
+    """Return ``rgb`` averaged down by about ``times``; as it is below 1.5."""
+    if times < 1.5:
+        return rgb
+    height, width = rgb.shape[:2]
+    size = (max(1, round(width / times)), max(1, round(height / times)))
+    small: Image = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    return small
+
+
+def stretch(rgb: Image) -> Image:
+    """Return ``rgb`` with its brightest channel stretched over the range and its mean near 0.45."""
+    bright = rgb.max(axis=2)
+    low, high = np.percentile(bright, (2, 98))
+    spread = np.clip((np.arange(256) - low) / max(high - low, 8), 0, 1)
+    mean = float(np.clip(spread[bright].mean(), 0.01, 0.99))
+    gamma = np.clip(math.log(0.45) / math.log(mean), 0.4, 1.5)
+    stretched: Image = (255 * spread**gamma).astype(np.uint8)[rgb]
+    return stretched
+
+
+def sample(
+    small: Image, window: Window, shrunk: tuple[float, float], *, side: int, repeat: bool
+) -> Image:
+    """Return the (side, side, 3) pixels of ``window``: i lies at window.x + i * window.side / side.
+
+    Args:
+        small: the frame, shrunk.
+        window: in pixels of the frame as it was.
+        shrunk: how many times it was shrunk, across and down.
+        side: pixels of the square.
+        repeat: fill what lies outside with the frame's edge rather than with black.
+    """
+    across, down = shrunk
+    step = window.side / side
+    matrix = np.array(
+        [
+            [step / across, 0, (window.x + 0.5) / across - 0.5],
+            [0, step / down, (window.y + 0.5) / down - 0.5],
+        ]
+    )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    pixels: Image = cv2.warpAffine(rgb, matrix, (SIDE, SIDE), flags=flags)
+    border = cv2.BORDER_REPLICATE if repeat else cv2.BORDER_CONSTANT
+    pixels: Image = cv2.warpAffine(small, matrix, (side, side), flags=flags, borderMode=border)
     return pixels
 
 
@@ -189,13 +222,13 @@ def anchors() -> Floats:
 
 
 def decode(regressors: Floats, logits: Floats, centres: Floats) -> Floats:
-    """Return (N, 17) candidates of at least MIN_SCORE: score, x, y, w, h, six times x, y.
+    """Return (N, 17) candidates of at least WEAK_SCORE: score, x, y, w, h, six times x, y.
 
     ``regressors`` (896, 16), in input pixels: box centre and six points off the anchor's centre,
     with the box size after the box centre. ``logits`` (896,). The order of anchors is kept.
     """
-    scores = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
-    keep = scores >= MIN_SCORE
+    scores = _sigmoid(logits)
+    keep = scores >= WEAK_SCORE
     values, centres = regressors[keep], centres[keep]
     corner = centres + values[:, :2] - values[:, 2:4] / 2
     points = values[:, 4:] + np.tile(centres, 6)
@@ -206,13 +239,15 @@ def suppress(found: Floats) -> Floats:
     """Return one row of the (N, 17) candidates per face, best score first.
 
     Candidates that overlap the best one are averaged with it, weighted by score; the score is its.
+    Weak ones, of less than MIN_SCORE, move nothing.
     """
     found = found[np.argsort(-found[:, 0], kind="stable")]
     faces = []
     while len(found):
         same = _overlap(found[0, 1:5], found[:, 1:5]) > MIN_OVERLAP
         same[0] = True  # also a box without area
-        mean = np.average(found[same, 1:], axis=0, weights=found[same, 0])
+        heard = same & (found[:, 0] >= min(found[0, 0], MIN_SCORE))
+        mean = np.average(found[heard, 1:], axis=0, weights=found[heard, 0])
         faces.append(np.append(found[0, 0], mean))
         found = found[~same]
     return np.array(faces, np.float32).reshape(-1, 17)
@@ -226,6 +261,10 @@ def _overlap(box: Floats, boxes: Floats) -> Floats:
     union = box[2:].prod() + boxes[:, 2:].prod(axis=1) - common
     overlap: Floats = common / np.maximum(union, np.finfo(np.float32).tiny)
     return overlap
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    return (1 / (1 + np.exp(-np.clip(logits, -80, 80)))).astype(np.float32)
 
 
 def _face(row: Floats) -> Face:

@@ -1,27 +1,36 @@
 """Ingest: files to rows of `images`, `labels`, `pairs` and `splits`.
 
-    scan -> examine (threads, staged) -> one row per content -> join -> judge -> split -> keep best
+    read (threads, staged) -> one row per content -> bursts -> join -> judge -> split -> keep best
 
 Nothing here writes before everything is known; then five appends and the runs row make it visible.
 """
 
-import hashlib
-import stat
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from curate import __version__, assets, engine, labels, runs, schema
-from curate.examine import HASH_MODE, examine
-from curate.faces import FaceDetector
+from curate import __version__, bursts, engine, forget, labels, reading, runs, schema, siblings
+from curate.catalogue import Catalogue
+from curate.reading import Known, Track
 from curate.relate import relate
 from curate.sources import Item
 from curate.staging import Staging
 from curate.workspace import Workspace
 
-Track = Callable[[Iterator[dict[str, Any]], int, str], Iterator[dict[str, Any]]]
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for beside the files."""
+
+    trusted: bool = False  # the labels that come with the files
+    faces: bool = True  # look for faces; without, images are only hashed
+    burst: bursts.Policy = bursts.Policy()
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,38 +42,13 @@ class Ingested:
     new: int
     counts: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
+    issues: dict[str, int] = field(default_factory=dict)  # of quality, among the images kept
 
     @property
     def unusable(self) -> int:
         """New images that no policy put aside: there is nothing in them to use."""
-        return sum(self.reasons.values()) - self.reasons.get("contamination", 0)
-
-
-def ingest(
-    workspace: Workspace, items: Sequence[Item], *, trusted: bool, dry_run: bool, track: Track
-) -> Ingested:
-    """Bring ``items`` into the catalogue as one run; a second time, with nothing new, as none.
-
-    Raises:
-        AssetError: the face detector's file is missing.
-        WorkspaceError: the workspace cannot be written.
-    """
-    inputs = {"files": len(items), "trusted": trusted, "sources": sorted({i.source for i in items})}
-    with runs.start(workspace, "ingest", inputs) as run:
-        staging = Staging(workspace.root / "runs" / f"ingest-{__version__}-{HASH_MODE}")
-        rows = _examined(workspace, items, None if dry_run else staging, track)
-        batch = _batch(workspace, rows, trusted)
-        run.counts = batch.counts
-        run.recorded = not dry_run and batch.adds
-        if run.recorded:
-            for table in ("images", "places", "labels", "pairs", "splits"):
-                run.append(table, getattr(batch, table))
-        if not dry_run:
-            staging.clear()
-    new = len(batch.images)
-    return Ingested(
-        run.run_id if run.recorded else "", len(items), new, batch.counts, batch.reasons
-    )
+        policy = ("contamination", "thinned")
+        return sum(self.reasons.values()) - sum(self.reasons.get(why, 0) for why in policy)
 
 
 @dataclass(frozen=True)
@@ -76,6 +60,7 @@ class Batch:
     pairs: pd.DataFrame
     splits: pd.DataFrame
     places: pd.DataFrame
+    forgotten: int = 0  # files left out: `curate forget` erased what they show
 
     @property
     def adds(self) -> bool:
@@ -87,16 +72,18 @@ class Batch:
         """How many rows of which kind."""
         statuses = self.images["status"].value_counts().to_dict()
         kinds = self.pairs["kind"].value_counts().to_dict()
-        turned = (self.images["turn"] > 0) & (self.images["status"] != "quarantined")
+        used = self.images["status"] != "quarantined"
         return {
             "images": len(self.images),
             **{status: int(statuses.get(status, 0)) for status in schema.IMAGE_STATUSES},
-            "turned": int(turned.sum()),
+            "turned": int(((self.images["turn"] > 0) & used).sum()),
+            "mirrored": int(((self.images["mirror"] == "yes") & used).sum()),
             "undecided": int(((self.images["turn"] < 0) & self.images["face"].notna()).sum()),
             "exact_copies": len(self.places),
             "recapture_pairs": int(kinds.get("recapture", 0)),
             "labels_learnt_late": self._late_labels(),
             "without_subject": self._without_subject(),
+            "forgotten": self.forgotten,
             **{
                 f"split_{name}": int((self.splits["split"] == name).sum()) for name in schema.SPLITS
             },
@@ -121,114 +108,115 @@ class Batch:
         quarantined = self.images[self.images["status"] == "quarantined"]
         return {str(k): int(v) for k, v in quarantined["reason"].value_counts().items()}
 
+    @property
+    def issues(self) -> dict[str, int]:
+        """Quality issue -> count over the images kept."""
+        kept = self.images[self.images["status"] == "kept"]
+        counted = {name: int(kept[f"{name}_issue"].fillna(False).sum()) for name in schema.QUALITY}
+        return {name: count for name, count in counted.items() if count}
 
-def _examined(
-    workspace: Workspace, items: Sequence[Item], staging: Staging | None, track: Track
-) -> pd.DataFrame:
-    """Return one record per item: known from the catalogue, staged by a killed run, or new."""
-    known = _known_files(workspace)
-    unchanged = {
-        (uri, size, mtime_ns): {"image_id": image_id}
-        for image_id, uri, size, mtime_ns in known.itertuples(index=False)
+
+def ingest(workspace: Workspace, items: Sequence[Item], wish: Wish, track: Track) -> Ingested:
+    """Bring ``items`` into the catalogue as one run; a second time, with nothing new, as none.
+
+    Raises:
+        AssetError: the face detector's file is missing.
+        WorkspaceError: the workspace cannot be written.
+    """
+    inputs = {
+        "files": len(items),
+        "trusted": wish.trusted,
+        "faces": wish.faces,
+        "burst": wish.burst.name,
+        "sources": sorted({item.source for item in items}),
     }
-    earlier = staging.load() if staging else {}
-    have = {_key(item): unchanged.get(_key(item)) or earlier.get(_key(item)) for item in items}
-    missing = [item for item in items if have[_key(item)] is None]
-    if missing:
-        work = _worker(FaceDetector(assets.path("face_landmarker")), set(known["image_id"]))
-        threads = engine.threads(workspace.config.threads)
-        results = engine.mapped(work, missing, threads=threads)
-        try:
-            for item, record in zip(missing, track(results, len(missing), "reading"), strict=True):
-                have[_key(item)] = record
-                if staging and "status" in record:
-                    staging.add(record)
-        finally:
-            if staging:
-                staging.flush()
-    return pd.DataFrame([_place_columns(item) | (have[_key(item)] or {}) for item in items])
+    with runs.start(workspace, "ingest", inputs) as run, _staging(workspace, wish) as staging:
+        batch = _batch(workspace, items, staging, wish, track)
+        run.counts = batch.counts
+        run.recorded = not wish.dry_run and batch.adds
+        if run.recorded:
+            for table in ("images", "places", "labels", "pairs", "splits"):
+                run.append(table, getattr(batch, table))
+        staging.clear()
+    run_id, new = run.run_id if run.recorded else "", len(batch.images)
+    return Ingested(run_id, len(items), new, batch.counts, batch.reasons, batch.issues)
 
 
-def _known_files(workspace: Workspace) -> pd.DataFrame:
-    """Return image_id, uri, bytes, mtime_ns of every file on record that could be read."""
-    columns = ["image_id", "uri", "bytes", "mtime_ns"]
-    images = workspace.catalogue.read("images", [*columns, "reason"])
-    readable = images[images["reason"] != "unreadable"]  # those get another try each time
-    return pd.concat([readable[columns], workspace.catalogue.read("places", columns)])
+@contextmanager
+def _staging(workspace: Workspace, wish: Wish) -> Iterator[Staging]:
+    """Yield where records are staged: in the workspace, for a dry run in a passing folder."""
+    settings = workspace.config.ingest
+    name = f"ingest-{__version__}-{settings.hashes}{'' if wish.faces else '-no-faces'}"
+    if not wish.dry_run:
+        yield Staging(workspace.root / "runs" / name)
+        return
+    with tempfile.TemporaryDirectory(prefix="curate-dry-run-") as folder:
+        yield Staging(Path(folder) / name)
 
 
-def _worker(detector: FaceDetector, known: set[str]) -> Callable[[Item], dict[str, Any]]:
-    def work(item: Item) -> dict[str, Any]:
-        place = {"uri": item.uri, "bytes": item.size, "mtime_ns": item.mtime_ns}
-        try:
-            data = _read(item)
-        except OSError:
-            name = hashlib.sha256(item.uri.encode()).hexdigest()
-            return place | _unreadable(name)
-        image_id = hashlib.sha256(data).hexdigest()
-        if image_id in known:
-            return {"image_id": image_id}
-        return examine(data, detector.detect) | place
-
-    return work
-
-
-def _read(item: Item) -> bytes:
-    if not stat.S_ISREG(item.path.stat().st_mode):
-        raise OSError("not a regular file")  # reading a FIFO would wait for ever
-    return item.path.read_bytes()
-
-
-def _unreadable(image_id: str) -> dict[str, Any]:
-    nothing = {"turn": -1, "mirror": "no", "exif_orientation": 1}
-    return {"image_id": image_id, "status": "quarantined", "reason": "unreadable"} | nothing
-
-
-def _place_columns(item: Item) -> dict[str, Any]:
-    return {
-        "uri": item.uri,
-        "bytes": item.size,
-        "mtime_ns": item.mtime_ns,
-        "source": item.source,
-        "subject": item.subject,
-        "clip": item.clip,
-        "official_split": item.split,
-        "label": item.label,
-        "attack_type": item.attack_type,
-    }
-
-
-def _key(item: Item) -> tuple[str, int, int]:
-    return item.uri, item.size, item.mtime_ns
-
-
-def _batch(workspace: Workspace, rows: pd.DataFrame, trusted: bool) -> Batch:
-    catalogue = workspace.catalogue
-    known = catalogue.read("images")
-    given = _label_rows(rows, catalogue.read("labels"), trusted)
-    fresh = rows[~rows["image_id"].isin(known["image_id"])]
-    images = _one_row_per_content(fresh)
+def _batch(
+    workspace: Workspace, items: Sequence[Item], staging: Staging, wish: Wish, track: Track
+) -> Batch:
+    catalogue, config = workspace.catalogue, workspace.config
+    files = reading.files_of(items)
+    known = Known.of(catalogue, files["uri"].tolist())
+    detect = reading.detector(config) if wish.faces else None
+    files["image_id"], records = reading.read(items, known, staging, detect, config, track)
+    barred = _forgotten(files, forget.marks(catalogue))
+    files = files[~barred].reset_index(drop=True)
+    given = _label_rows(files, catalogue.read("labels"), wish.trusted)
+    fresh = files[~files["image_id"].isin(list(known.image_ids))]
+    images = _one_row_per_content(fresh, records)
     on_record = catalogue.read("places")
-    places = _new_places(rows, pd.concat([known, images, on_record]))
-    if fresh.empty:
+    places = _new_places(files, images, catalogue, on_record)
+    if images.empty:
         nothing = {name: schema.empty(name) for name in ("images", "pairs", "splits")}
-        return Batch(labels=given, places=places, **nothing)
+        return Batch(labels=given, places=places, forgotten=int(barred.sum()), **nothing)
+    images = siblings.told_apart(images, wish.burst, threads=engine.threads(config.threads))
     keys = labels.given_keys(catalogue, extra=given)
-    related = relate(workspace, images, known, pd.concat([on_record, places]), keys, given)
-    return Batch(related.images, given, related.pairs, related.splits, places)
+    related = relate(
+        workspace, images, catalogue.read("images"), pd.concat([on_record, places]), keys, given
+    )
+    return Batch(related.images, given, related.pairs, related.splits, places, int(barred.sum()))
 
 
-def _one_row_per_content(fresh: pd.DataFrame) -> pd.DataFrame:
+def _forgotten(files: pd.DataFrame, marks: set[str]) -> pd.Series:
+    """Tell which files show what was forgotten, or bear a forgotten name."""
+    if not marks:
+        return pd.Series(False, files.index)
+    names = {name for name in files["subject"].dropna().unique() if forget.mark_of(name) in marks}
+    return files["image_id"].isin(list(marks)) | files["subject"].isin(list(names))
+
+
+def _one_row_per_content(fresh: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     """Fold files of the same bytes into one row with several places; test beats dev beats train."""
     uris = fresh.groupby("image_id")["uri"].agg(list)
     official = fresh.groupby("image_id")["official_split"].agg(_strictest)
-    images = fresh.drop_duplicates("image_id").drop(columns=["label", "attack_type"])
-    images = images.assign(
-        also_at=[uris[row][1:] for row in images["image_id"]],
-        official_split=images["image_id"].map(official),
+    first = fresh.drop_duplicates("image_id").drop(columns="labels").set_index("image_id")
+    seen = records.reindex(first.index).drop(columns=list(first.columns), errors="ignore")
+    images = pd.concat([first, seen], axis=1).assign(
+        also_at=pd.Series([uris[row][1:] for row in first.index], first.index, dtype=object),
+        official_split=official.reindex(first.index),
         origin="mined",
     )
-    return images.reindex(columns=schema.TABLES["images"].names).reset_index(drop=True)
+    images = images.reset_index().reindex(columns=schema.TABLES["images"].names)
+    return _face_as_given(images)
+
+
+def _face_as_given(images: pd.DataFrame) -> pd.DataFrame:
+    """Take the box that the source gives for the face where the detector saw none."""
+    lost = (images["reason"] == "no_face") & images["given_box"].notna()
+    if not lost.any():
+        return images
+    size = images.loc[lost, ["width", "height", "width", "height"]].to_numpy(np.float32)
+    boxes = np.stack(images.loc[lost, "given_box"].to_list()).astype(np.float32) * size
+    face = images["face"].astype(object)
+    face[lost] = pd.Series(list(boxes), images.index[lost])
+    return images.assign(
+        face=face,
+        status=images["status"].mask(lost, "kept"),
+        reason=images["reason"].mask(lost, ""),
+    )
 
 
 def _strictest(splits: pd.Series) -> str | None:
@@ -236,19 +224,34 @@ def _strictest(splits: pd.Series) -> str | None:
     return next((name for name in ("test", "dev", "train") if name in declared), None)
 
 
-def _new_places(rows: pd.DataFrame, on_record: pd.DataFrame) -> pd.DataFrame:
+def _new_places(
+    files: pd.DataFrame, images: pd.DataFrame, catalogue: Catalogue, on_record: pd.DataFrame
+) -> pd.DataFrame:
     """Return a row of `places` for each file whose image stands elsewhere, or says more by now."""
     columns = ["image_id", "uri", "source", "subject", "clip", "official_split"]
-    seen = set(on_record[columns].astype("object").fillna("").itertuples(index=False, name=None))
-    mine = rows[columns].astype("object").fillna("").itertuples(index=False, name=None)
-    new = rows[[place not in seen for place in mine]]
+    known = catalogue.read("images", columns)
+    known = known[known["uri"].isin(files["uri"])]
+    there = pd.concat([known, images[columns], on_record[columns]])
+    seen = set(there[columns].astype("object").fillna("").itertuples(index=False, name=None))
+    mine = files[columns].astype("object").fillna("").itertuples(index=False, name=None)
+    new = files[[place not in seen for place in mine]]
     return new.reindex(columns=schema.TABLES["places"].names).drop(columns="run_id")
 
 
-def _label_rows(rows: pd.DataFrame, existing: pd.DataFrame, trusted: bool) -> pd.DataFrame:
-    given = rows[rows["label"].notna()]
-    given = given[["image_id", "label", "attack_type", "source"]].drop_duplicates()
-    given = given.assign(task="liveness", part="", trusted=trusted)
+def _label_rows(files: pd.DataFrame, existing: pd.DataFrame, trusted: bool) -> pd.DataFrame:
+    """Return the rows of `labels` that these files give and that are not there yet."""
+    rows = [
+        (image_id, given.task, given.part, given.label, given.attack_type, source)
+        for image_id, source, labels in zip(
+            files["image_id"], files["source"], files["labels"], strict=True
+        )
+        for given in labels
+    ]
     columns = [name for name in schema.TABLES["labels"].names if name != "run_id"]
+    said = ["image_id", "task", "part", "label", "attack_type", "source"]
+    given = pd.DataFrame(rows, columns=said, dtype=object).drop_duplicates()
+    given = given.assign(trusted=trusted)[columns]
+    if given.empty or existing.empty:
+        return given.reset_index(drop=True)
     both = given.merge(existing[columns], how="left", on=columns, indicator=True)
     return both.loc[both["_merge"] == "left_only", columns].reset_index(drop=True)

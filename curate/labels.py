@@ -1,12 +1,83 @@
 """What an image's label is: decision over trusted given label over accepted soft label."""
 
+from collections.abc import Sequence
+from functools import cached_property
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from curate import schema
 from curate.catalogue import Catalogue
+from curate.snapshot import NONE, Snapshot
 
 CONFLICT = "conflict"
+UNKNOWN = f"{schema.ATTACK}/unknown"
+FIRST_WORDS = (schema.BONAFIDE, CONFLICT, UNKNOWN)
+LIVE, CLASH, VAGUE = range(3)  # their codes
+Codes = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+class Said:
+    """What was said about each image for one task.
+
+    Every array is (snapshot.total,), in the order of the snapshot's numbers; label keys are codes
+    into `words`, NONE where nothing was said.
+    """
+
+    def __init__(self, snapshot: Snapshot, task: str = "liveness") -> None:
+        """Read labels, soft labels and decisions, and weigh them."""
+        self.words = list(FIRST_WORDS)
+        columns = ["image_id", "task", "label", "attack_type"]
+        given = _of(task, snapshot.read("labels", [*columns, "trusted"]))
+        given = given.assign(word=self._coded(given))
+        self.decisions = latest(_of(task, snapshot.read("decisions", [*columns, "action", "at"])))
+        soft = snapshot.read("soft_labels", [*columns, "status", "reason", "run_id"])
+        soft = _latest_soft(_of(task, soft), snapshot.images)
+
+        self.decided = self._spread(snapshot.total, self.decisions, self._coded(self.decisions))
+        everyone = _one_each(snapshot.total, given)
+        self.trusted = _one_each(snapshot.total, given[given["trusted"].astype(bool)])
+        self.given = np.where(self.decided != NONE, self.decided, everyone)
+        self.soft_rows = self._spread(snapshot.total, soft, soft.index.to_numpy())
+        in_use = (soft["status"] == "accepted") | soft["image_id"].isin(self._those("accept"))
+        self.in_review = soft.loc[soft["status"] == "review", "image_id"].to_numpy()
+        self.soft = self._spread(snapshot.total, soft[in_use], self._coded(soft[in_use]))
+        self.rejected = np.zeros(snapshot.total, bool)
+        self.rejected[self._those("reject")] = True
+
+    @cached_property
+    def resolved(self) -> Codes:
+        """The label of every image that has one; see `resolved`."""
+        trusted = np.where(self.trusted == NONE, self.soft, self.trusted)
+        found = np.where(self.decided != NONE, self.decided, trusted)
+        return np.where(self.rejected | (found == CLASH), NONE, found)
+
+    @cached_property
+    def best(self) -> Codes:
+        """The label believed, trusted or not; see `best_keys`."""
+        found = np.where(self.given != NONE, self.given, self.resolved)
+        return np.where(self.rejected, NONE, found)
+
+    def kept_back(self) -> Codes:
+        """Return the numbers of the images that a person put back."""
+        return self._those("keep")
+
+    def _those(self, action: str) -> Codes:
+        return self.decisions.loc[self.decisions["action"] == action, "image_id"].to_numpy()
+
+    def _coded(self, frame: pd.DataFrame) -> Codes:
+        """Return the code of each row's label; NONE where it has none."""
+        return coded(frame, self.words)
+
+    @staticmethod
+    def _spread(total: int, frame: pd.DataFrame, values: Codes) -> Codes:
+        spread = np.full(total, NONE)
+        spread[frame["image_id"].to_numpy()] = values
+        return spread
 
 
 def key(label: str, attack_type: str) -> str:
@@ -14,36 +85,51 @@ def key(label: str, attack_type: str) -> str:
     return f"{label}/{attack_type}" if attack_type else label
 
 
+def coded(frame: pd.DataFrame, words: list[str]) -> Codes:
+    """Return (N,) the place of each row's `key` in ``words``, which grows; NONE without a label."""
+    label, labels = pd.factorize(frame["label"])
+    kind, kinds = pd.factorize(frame["attack_type"])
+    width = len(kinds) + 1
+    both, pairs = pd.factorize(label * width + kind + 1)
+    place = []
+    for pair in pairs.tolist():
+        said = "" if pair < 0 else str(labels[pair // width])
+        said = key(said, str(kinds[pair % width - 1]) if pair % width else "")
+        words += [said] if said and said not in words else []
+        place.append(words.index(said) if said else NONE)
+    return np.array([*place, NONE])[both]
+
+
+def words(frame: pd.DataFrame) -> np.ndarray:
+    """Return (N,) object: `key` of each row's `label` and `attack_type`."""
+    known: list[str] = []
+    codes = coded(frame, known)
+    return np.array([*known, None], object)[codes]
+
+
 def keys(given: pd.DataFrame) -> pd.Series:
     """Return image_id -> key over rows with `label`, `attack_type`; several keys become `conflict`.
 
     `attack/unknown` beside a known attack type is no conflict: the known one says more.
     """
-    rows = pd.DataFrame({"image_id": given["image_id"].to_numpy(object), "word": words(given)})
-    rows = rows.drop_duplicates()
-    several = rows["image_id"].duplicated(keep=False)
-    single = rows[~several].set_index("image_id")["word"]
-    sets: dict[str, set[str]] = {}
-    for image_id, word in zip(rows["image_id"][several], rows["word"][several], strict=True):
-        sets.setdefault(image_id, set()).add(word)
-    folded = pd.Series({image: _one_key(said) for image, said in sets.items()}, dtype="object")
-    both: pd.Series = pd.concat([single.astype("object"), folded])
-    return both
+    known = list(FIRST_WORDS)
+    number, ids = pd.factorize(given["image_id"])
+    rows = pd.DataFrame({"image_id": number, "word": coded(given, known)})
+    found = np.array(known, object)[_one_each(len(ids), rows)]
+    by_id: pd.Series = pd.Series(found, pd.Index(ids, name="image_id"), dtype="object")
+    return by_id
 
 
-def words(frame: pd.DataFrame) -> np.ndarray:
-    """Return (N,) object: `key` of each row's `label` and `attack_type`."""
-    label = frame["label"].to_numpy(object)
-    attack_type = frame["attack_type"].fillna("").to_numpy(object)
-    return np.where(attack_type == "", label, label + "/" + attack_type)
+def latest(decisions: pd.DataFrame) -> pd.DataFrame:
+    """Return the latest of the rows of `decisions` for each image."""
+    ordered = decisions.sort_values("at", kind="stable")
+    return ordered.drop_duplicates("image_id", keep="last")
 
 
 def decided(catalogue: Catalogue, task: str) -> pd.DataFrame:
     """Return the latest decision of each image: image_id, action, label, attack_type."""
-    decisions = catalogue.read("decisions")
-    decisions = decisions[decisions["task"] == task].sort_values("at", kind="stable")
-    columns = ["image_id", "action", "label", "attack_type"]
-    return decisions.drop_duplicates("image_id", keep="last")[columns]
+    decisions = _of(task, catalogue.read("decisions"))
+    return latest(decisions)[["image_id", "action", "label", "attack_type"]]
 
 
 def given_keys(
@@ -53,13 +139,15 @@ def given_keys(
 
     Only a barrier to merging: an untrusted label says that two images differ, not what they are.
     """
-    given = catalogue.read("labels")
-    given = pd.concat(
-        [given[given["task"] == task], schema.empty("labels") if extra is None else extra]
+    columns = ["image_id", "label", "attack_type"]
+    given = _of(task, catalogue.read("labels", [*columns, "task"]))[columns]
+    given = given if extra is None or extra.empty else pd.concat([given, extra[columns]])
+    relabelled = decided(catalogue, task).query("label != ''")[columns]
+    known = keys(given)
+    both: pd.Series = pd.concat(
+        [known[~known.index.isin(relabelled["image_id"])], keys(relabelled)]
     )
-    relabelled = decided(catalogue, task).query("label != ''")
-    given = given[~given["image_id"].isin(relabelled["image_id"])]
-    return keys(pd.concat([given, relabelled])[["image_id", "label", "attack_type"]])
+    return both
 
 
 def resolved(catalogue: Catalogue, task: str = "liveness") -> pd.DataFrame:
@@ -68,22 +156,25 @@ def resolved(catalogue: Catalogue, task: str = "liveness") -> pd.DataFrame:
     Columns: label, attack_type, basis (decision | given | soft), p_bonafide in [0, 1]. Images a
     person rejected, and images whose trusted labels contradict each other, have none.
     """
-    decisions = decided(catalogue, task).set_index("image_id")
-    given = catalogue.read("labels")
-    trusted = keys(given[(given["task"] == task) & given["trusted"]])
-    soft = latest_soft(catalogue, task).set_index("image_id")
-    accepted_by_person = decisions.index[decisions["action"] == "accept"]
-    soft = soft[(soft["status"] == "accepted") | soft.index.isin(accepted_by_person)]
-    relabelled = decisions[decisions["label"] != ""]
-    by_decision = _rows(pd.Series(words(relabelled), relabelled.index), "decision")
-    by_given = _rows(trusted[trusted != CONFLICT], "given")
-    by_soft = _rows(pd.Series(words(soft), soft.index), "soft")
-    by_soft["p_bonafide"] = [float(probs[0]) for probs in soft["probs"]]
-    blocked = trusted.index[trusted == CONFLICT].difference(relabelled.index)
-    every = pd.concat([by_decision, by_given, by_soft])
-    every = every[~every.index.duplicated()].drop(blocked, errors="ignore")
-    rejected = decisions.index[decisions["action"] == "reject"]
-    return every.drop(rejected, errors="ignore")
+    snapshot = Snapshot(catalogue)
+    said = Said(snapshot, task)
+    word = said.resolved
+    found = np.flatnonzero(word != NONE)
+    parts = np.array([one.partition("/") for one in said.words], object)[word[found]]
+    basis = np.where(said.trusted != NONE, "given", "soft").astype(object)
+    basis[said.decided != NONE] = "decision"
+    p_bonafide = (parts[:, 0] == schema.BONAFIDE).astype(float)
+    by_soft = basis[found] == "soft"
+    probs = snapshot.table("soft_labels", ["probs"]).column("probs")
+    rows = pa.array(said.soft_rows[found[by_soft]])
+    p_bonafide[by_soft] = pc.list_element(probs.take(rows), 0).to_numpy()
+    columns = {
+        "label": parts[:, 0],
+        "attack_type": parts[:, 2],
+        "basis": basis[found],
+        "p_bonafide": p_bonafide,
+    }
+    return pd.DataFrame(columns, snapshot.ids(found))
 
 
 def latest_soft(catalogue: Catalogue, task: str) -> pd.DataFrame:
@@ -91,13 +182,11 @@ def latest_soft(catalogue: Catalogue, task: str) -> pd.DataFrame:
 
     A doubt about a trusted label counts only while the last run still has it.
     """
-    soft = catalogue.read("soft_labels")
-    if soft.empty:
-        return soft
-    soft = soft[(soft["task"] == task) & soft["image_id"].isin(_visible(catalogue))]
-    stale = (soft["reason"] == schema.DOUBTED) & (soft["run_id"] != soft["run_id"].max())
-    latest: pd.DataFrame = soft[~stale].drop_duplicates("image_id", keep="last")
-    return latest
+    snapshot = Snapshot(catalogue)
+    rows = np.sort(Said(snapshot, task).soft_rows)
+    found = snapshot.table("soft_labels", schema.TABLES["soft_labels"].names)
+    frame: pd.DataFrame = _plain(found.take(pa.array(rows[rows != NONE]))).to_pandas()
+    return frame
 
 
 def best_keys(catalogue: Catalogue, task: str = "liveness") -> pd.Series:
@@ -105,39 +194,65 @@ def best_keys(catalogue: Catalogue, task: str = "liveness") -> pd.Series:
 
     Images that a person rejected have none.
     """
-    given = given_keys(catalogue, task)
-    soft = resolved(catalogue, task)
-    rejected = decided(catalogue, task).query("action == 'reject'")["image_id"]
-    in_use = pd.Series(words(soft), soft.index, dtype="object")
-    every = pd.concat([given, in_use[~in_use.index.isin(given.index)]])
-    believed: pd.Series = every[~every.index.isin(rejected)]
-    return believed
-
-
-def _visible(catalogue: Catalogue) -> pd.Series:
-    return catalogue.read("images", ["image_id"])["image_id"]
+    snapshot = Snapshot(catalogue)
+    said = Said(snapshot, task)
+    found = np.flatnonzero(said.best != NONE)
+    word = np.array(said.words, object)[said.best[found]]
+    return pd.Series(word, snapshot.ids(found), dtype="object")
 
 
 def differs(a: object, b: object) -> bool:
     """Return whether two label keys say different things; a missing one says nothing."""
     if not isinstance(a, str) or not isinstance(b, str) or a == b:
         return False
-    unknown = key(schema.ATTACK, "unknown")
     both_attacks = a.startswith(schema.ATTACK) and b.startswith(schema.ATTACK)
-    return not (both_attacks and unknown in (a, b))
+    return not (both_attacks and UNKNOWN in (a, b))
 
 
-def _one_key(words: set[str]) -> str:
-    known = words - {key(schema.ATTACK, "unknown")} if len(words) > 1 else words
-    consistent = len(known) == 1 and not (len(words) > 1 and schema.BONAFIDE in words)
-    return next(iter(known)) if consistent else CONFLICT
+def apart(a: Codes, b: Codes, words: Sequence[str]) -> Flags:
+    """Return `differs` for each two codes into ``words``."""
+    every = [*words, None]  # the last one is NONE's
+    table = np.array([[differs(one, other) for other in every] for one in every])
+    found: Flags = table[a, b]
+    return found
 
 
-def _rows(keys_of: pd.Series, basis: str) -> pd.DataFrame:
-    parts = [str(word).partition("/") for word in keys_of]
-    frame = pd.DataFrame(index=keys_of.index)
-    frame["label"] = pd.Series([part[0] for part in parts], keys_of.index, dtype="object")
-    frame["attack_type"] = pd.Series([part[2] for part in parts], keys_of.index, dtype="object")
-    frame["basis"] = basis
-    frame["p_bonafide"] = (frame["label"] == schema.BONAFIDE).astype(float)
-    return frame
+def _plain(rows: pa.Table) -> pa.Table:
+    """Return ``rows`` with dictionaries written out as text."""
+    types = [
+        field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field
+        for field in rows.schema
+    ]
+    return rows.cast(pa.schema(types))
+
+
+def _of(task: str, rows: pd.DataFrame) -> pd.DataFrame:
+    mine = rows["task"] == task
+    return rows if mine.all() else rows[mine]
+
+
+def _latest_soft(soft: pd.DataFrame, images: int) -> pd.DataFrame:
+    """Return the rows of `latest_soft`, visible images being the numbers below ``images``."""
+    soft = soft[soft["image_id"] < images]
+    if soft.empty:
+        return soft
+    last = max(soft["run_id"].cat.remove_unused_categories().cat.categories)
+    stale = (soft["reason"] == schema.DOUBTED) & (soft["run_id"] != last)
+    last_of_each: pd.DataFrame = soft[~stale].drop_duplicates("image_id", keep="last")
+    return last_of_each
+
+
+def _one_each(total: int, rows: pd.DataFrame) -> Codes:
+    """Return (total,) the one word of each image; CLASH where it has several, see `keys`."""
+    image, word = rows["image_id"].to_numpy(), rows["word"].to_numpy()
+    found = np.full(total, NONE)
+    found[image] = word
+    several = np.unique(image[found[image] != word])
+    if len(several):
+        odd = rows[np.isin(image, several)].drop_duplicates(["image_id", "word"])
+        live = odd.loc[odd["word"] == LIVE, "image_id"]
+        known = odd[odd["word"] != VAGUE].drop_duplicates("image_id", keep=False)
+        found[several] = CLASH
+        found[known["image_id"]] = known["word"]
+        found[live] = CLASH
+    return found

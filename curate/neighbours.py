@@ -1,247 +1,182 @@
-"""All pairs of images whose hashes lie within some bits of each other, found exactly.
+"""Which images look alike: all pairs whose hashes lie within some bits of each other.
 
-Pigeonhole: cut 64 bits into radius + k blocks, and two hashes within radius bits agree on at least
-k whole blocks. So for every choice of k blocks one table buckets the hashes by those blocks, and
-only hashes in one bucket are compared (Manku, Jain, Das Sarma, "Detecting near-duplicates for web
-crawling", WWW 2007, section 3). The only module that loads numba.
+A picture and its copy, however turned or mirrored, look alike in their canonical poses
+(`hashes.Hashed`), so hashes of canonical poses are joined: 1.3 an image instead of 8.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import combinations, pairwise
-from math import comb
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_RADIUS = 16  # beyond it the blocks get so short that most pairs share a bucket
+from curate.hashes import POSES, apply_pose
+from curate.pigeonhole import near
+
 CROWD = 32  # more images than this with one hash are linked to the first, not to each other
-PROBE_COST = 15  # sorting a query and looking into its bucket, in comparisons; measured
-LARGEST_TABLE = 20  # bits: 4 MB of bucket starts, about what the cache holds
-SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, made odd
-COARSE = 8  # bits by which queries are sorted, so that a table is read part by part, in cache
-FIRST_BUFFER = 4096  # hits a table may report before its buffer grows
 
 Hashes = NDArray[np.uint64]
-Function = TypeVar("Function", bound=Callable[..., object])
+Indices = NDArray[np.int64]
+AnyIndices = NDArray[np.integer[Any]]
+Masks = NDArray[np.uint8]
 
 
 class Pairs(NamedTuple):
     """Pairs sorted by (i, j): `POSES[pose]` turns image i into (nearly) image j."""
 
-    i: NDArray[np.int64]
-    j: NDArray[np.int64]
+    i: Indices
+    j: Indices
     pose: NDArray[np.int8]  # index into hashes.POSES
     distance: NDArray[np.int16]  # bits of 64
 
 
-def self_join(poses: Hashes, radius: int = 8, *, threads: int = 1) -> Pairs:
-    """Return every pair i < j of which i, in some pose, lies within ``radius`` bits of j.
+class Matches(NamedTuple):
+    """Pairs sorted by (i, j): of the hashes of i, number p is the nearest to j."""
 
-    ``poses`` is what `hashes.pose_hashes` returns, (N, 8). Each pair comes once, in its nearest
-    pose (the first of POSES among equals). Exact but for crowds: of more than CROWD images with the
-    same upright hash (black frames, one video frame over and over) the others are only linked to
-    the first, which alone is compared with the rest, so that N equal images make N - 1 pairs.
+    i: Indices
+    p: NDArray[np.int8]
+    j: Indices
+    distance: NDArray[np.int16]  # bits of 64
+
+
+def self_join(poses: Hashes, canonical: Masks, radius: int = 8, *, threads: int = 1) -> Pairs:
+    """Return every pair i < j whose hashes in canonical poses lie within ``radius`` bits.
+
+    ``poses`` (N, 8) and ``canonical`` (N,) uint8 are those of `hashes.Hashed`. Each pair comes
+    once, in its nearest poses, and ``pose`` is what leads from the one to the other (the first of
+    POSES among equals). Of more than CROWD images with the same upright hash (black frames, one
+    video frame over and over) the others are only linked to the first, which alone is compared with
+    the rest, so that N equal images make N - 1 pairs.
 
     Raises:
-        ValueError: radius outside [0, MAX_RADIUS], or not (N, 8) uint64.
+        ValueError: radius outside [0, pigeonhole.MAX_RADIUS], or arrays of other shapes or dtypes.
     """
-    _check(radius, poses)
+    _check(poses, canonical)
     first = _first_of_crowd(poses[:, 0])
-    alone = np.flatnonzero(first == np.arange(len(first)))
-    found = _join(poses[alone], poses[alone, 0], radius, True, threads)
-    followers = np.flatnonzero(first != np.arange(len(first)))
-    star = np.zeros((4, len(followers)), dtype=np.int64)
-    star[0], star[1] = first[followers], followers
-    return _best(np.hstack([_renumber(found, alone, alone), star]))
+    hashes, row, pose = _canonical_hashes(poses, canonical, _alone(first))
+    one, other, distance = near(hashes, hashes, radius, threads=threads)
+    swap = row[one] > row[other]
+    one, other = np.where(swap, other, one), np.where(swap, one, other)
+    apart = row[one] != row[other]  # some images look much alike in two of their poses
+    one, other, distance = one[apart], other[apart], distance[apart]
+    found = _nearest(row[one], row[other], _RELATION[pose[one], pose[other]], distance)
+    return _with_crowds(found, first)
 
 
-def cross_join(new: Hashes, old: Hashes, radius: int = 8, *, threads: int = 1) -> Pairs:
-    """Return every pair of which new i, in some pose, lies within ``radius`` bits of old j.
+def cross_join(
+    new: Hashes,
+    new_canonical: Masks,
+    old: Hashes,
+    old_canonical: Masks,
+    radius: int = 8,
+    *,
+    threads: int = 1,
+) -> Pairs:
+    """Return every pair of new i and old j whose hashes in canonical poses lie within ``radius``.
 
     Shapes, poses and errors as for `self_join`. A crowd among the old is seen as its first member.
+    Few new ones cost little: the old are read past a table of the new, and no table of them made.
     """
-    _check(radius, new, old)
-    first = _first_of_crowd(old[:, 0])
-    alone = np.flatnonzero(first == np.arange(len(first)))
-    found = _join(new, old[alone, 0], radius, False, threads)
-    return _best(_renumber(found, np.arange(len(new)), alone))
-
-
-def _check(radius: int, *arrays: Hashes) -> None:
-    if not 0 <= radius <= MAX_RADIUS:
-        raise ValueError(f"radius is {radius} bits; the tables serve 0 to {MAX_RADIUS}")
-    for array in arrays:
-        if array.ndim != 2 or array.shape[1] != 8 or array.dtype != np.uint64:
-            raise ValueError(f"hashes must be (N, 8) uint64, got {array.shape} {array.dtype}")
-
-
-def _first_of_crowd(hashes: Hashes) -> NDArray[np.int64]:
-    """Return for each hash the first index of its crowd, or its own where it is in none."""
-    _, first, inverse, counts = np.unique(
-        hashes, return_index=True, return_inverse=True, return_counts=True
+    _check(new, new_canonical)
+    _check(old, old_canonical)
+    news, new_row, new_pose = _canonical_hashes(new, new_canonical, np.arange(len(new)))
+    alone = _alone(_first_of_crowd(old[:, 0]))
+    olds, old_row, old_pose = _canonical_hashes(old, old_canonical, alone)
+    one, other, distance = near(news, olds, radius, threads=threads)
+    return _nearest(
+        new_row[one], old_row[other], _RELATION[new_pose[one], old_pose[other]], distance
     )
-    in_crowd = counts[inverse] > CROWD
-    return np.where(in_crowd, first[inverse], np.arange(len(hashes)))
 
 
-def _renumber(
-    found: NDArray[np.int64], rows: NDArray[np.int64], columns: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    return np.stack([rows[found[0]], columns[found[1]], found[2], found[3]])
+def match(queries: Hashes, targets: Hashes, radius: int = 8, *, threads: int = 1) -> Matches:
+    """Return every pair of which one of the P hashes of i lies within ``radius`` bits of target j.
+
+    ``queries`` is (N, P) uint64, P at most 127, ``targets`` (M,) uint64. Each (i, j) comes once, in
+    its nearest p, the first among equals. A crowd of equal targets is seen as its first member.
+
+    Raises:
+        ValueError: radius outside [0, pigeonhole.MAX_RADIUS], or arrays of other shapes or dtypes.
+    """
+    _check(queries)
+    alone = _alone(_first_of_crowd(targets))
+    query, target, distance = near(queries.flatten(), targets[alone], radius, threads=threads)
+    i, p = np.divmod(query, queries.shape[1])
+    found = _nearest(i, alone[target], p, distance)
+    return Matches(found.i, found.pose, found.j, found.distance)
 
 
-def _best(found: NDArray[np.int64]) -> Pairs:
-    """Keep of each (i, j) the nearest pose, the first among equals."""
-    i, j, pose, distance = found
+def _check(hashes: Hashes, canonical: Masks | None = None) -> None:
+    if hashes.ndim != 2 or hashes.dtype != np.uint64 or not hashes.shape[1]:
+        raise ValueError(f"hashes must be (N, P) uint64, got {hashes.shape} {hashes.dtype}")
+    if canonical is not None and (hashes.shape[1] != 8 or canonical.shape != (len(hashes),)):
+        raise ValueError(
+            f"hashes must be (N, 8) and canonical (N,), got {hashes.shape} and {canonical.shape}"
+        )
+
+
+def _first_of_crowd(hashes: Hashes) -> Indices:
+    """Return for each hash the first index of its crowd, or its own where it is in none."""
+    ordered = np.sort(hashes)
+    crowds = np.unique(ordered[CROWD:][ordered[CROWD:] == ordered[:-CROWD]])
+    first = np.arange(len(hashes))
+    if len(crowds):
+        place = np.searchsorted(crowds, hashes).clip(max=len(crowds) - 1)
+        members = np.flatnonzero(crowds[place] == hashes)
+        _, start, crowd = np.unique(place[members], return_index=True, return_inverse=True)
+        first[members] = members[start][crowd]
+    return first
+
+
+def _alone(first: Indices) -> Indices:
+    """Return the indices of those that are compared: the first of a crowd, and all in none."""
+    return np.flatnonzero(first == np.arange(len(first)))
+
+
+def _with_crowds(found: Pairs, first: Indices) -> Pairs:
+    """Add the pairs of each crowd's first with its others."""
+    others = np.flatnonzero(first != np.arange(len(first)))
+    i, j = np.append(found.i, first[others]), np.append(found.j, others)
+    pose, distance = (np.append(x, np.zeros(len(others), x.dtype)) for x in found[2:])
+    order = np.lexsort((j, i))
+    return Pairs(i[order], j[order], pose[order], distance[order])
+
+
+def _canonical_hashes(
+    poses: Hashes, canonical: Masks, rows: Indices
+) -> tuple[Hashes, NDArray[np.uint32], NDArray[np.int8]]:
+    """Return hash, row and pose of each pose that may be the canonical one of ``rows``."""
+    bits = np.unpackbits(canonical[rows, np.newaxis], axis=1, bitorder="little")
+    place, pose = np.nonzero(bits)
+    row = rows[place]
+    return poses[row, pose], row.astype(np.uint32), pose.astype(np.int8)
+
+
+def _nearest(i: AnyIndices, j: AnyIndices, pose: AnyIndices, distance: AnyIndices) -> Pairs:
+    """Keep of each (i, j) the nearest pose, the first among equals; sort by (i, j)."""
     order = np.lexsort((pose, distance, j, i))
     i, j = i[order], j[order]
     fresh = np.ones(len(order), dtype=bool)
     fresh[1:] = (i[1:] != i[:-1]) | (j[1:] != j[:-1])
-    kept = order[fresh]
-    return Pairs(i[fresh], j[fresh], pose[kept].astype(np.int8), distance[kept].astype(np.int16))
+    pose, distance = pose[order[fresh]], distance[order[fresh]]
+    return Pairs(
+        i[fresh].astype(np.int64),
+        j[fresh].astype(np.int64),
+        pose.astype(np.int8),
+        distance.astype(np.int16),
+    )
 
 
-def _join(
-    poses: Hashes, targets: Hashes, radius: int, upper: bool, threads: int
-) -> NDArray[np.int64]:
-    """Return hits (4, P): row of ``poses``, index of ``targets``, pose, distance, in no order.
-
-    ``upper`` keeps only hits whose row lies below the index.
-    """
-    poses = np.ascontiguousarray(poses)
-    shared = _blocks_to_share(poses.size, len(targets), radius)
-    blocks = _blocks(radius + shared)
-
-    def search(chosen: tuple[int, ...]) -> NDArray[np.int64]:
-        mask = np.bitwise_or.reduce(blocks[list(chosen)])
-        return _search_table(poses, targets, blocks, mask, radius=radius, upper=upper)
-
-    tables = combinations(range(radius + shared), shared)
-    with ThreadPoolExecutor(threads) as pool:
-        return np.hstack([np.empty((4, 0), np.int64), *pool.map(search, tables)])
+def _relations() -> NDArray[np.int8]:
+    """Return (8, 8): if i in pose r looks as j in pose q does, the pose that turns i into j."""
+    square = np.arange(4).reshape(2, 2)
+    posed = [apply_pose(square, pose) for pose in POSES]
+    again = {(p, q): apply_pose(posed[p], POSES[q]).tobytes() for p in range(8) for q in range(8)}
+    return np.array(
+        [
+            [next(p for p in range(8) if again[p, q] == r.tobytes()) for q in range(8)]
+            for r in posed
+        ],
+        np.int8,
+    )
 
 
-def _blocks_to_share(queries: int, targets: int, radius: int) -> int:
-    """Choose k by the work it makes: tables times (probes and comparisons of random hashes)."""
-
-    def work(k: int) -> float:
-        bucket = targets / 2 ** (64 * k / (radius + k))
-        return comb(radius + k, k) * (targets + queries * (PROBE_COST + bucket))
-
-    return min((1, 2, 3), key=work)
-
-
-def _blocks(count: int) -> Hashes:
-    """Return the masks that cut 64 bits into ``count`` neighbouring blocks of nearly one width."""
-    edges = [64 * n // count for n in range(count + 1)]
-    return np.array([2**high - 2**low for low, high in pairwise(edges)], dtype=np.uint64)
-
-
-def _search_table(
-    poses: Hashes, targets: Hashes, blocks: Hashes, mask: np.uint64, *, radius: int, upper: bool
-) -> NDArray[np.int64]:
-    """Search the table of the blocks under ``mask``, growing the buffer until all hits fit."""
-    shift = np.uint64(64 - min(max(len(targets).bit_length(), 1), LARGEST_TABLE))
-    queries, numbers, _ = _fill(poses.reshape(-1), mask, max(shift, np.uint64(64 - COARSE)))
-    table = _fill(targets, mask, shift)
-    room = FIRST_BUFFER
-    while True:
-        hits = np.empty((4, room), dtype=np.int64)
-        count = _scan(queries, numbers, *table, blocks, mask, shift, np.uint64(radius), upper, hits)
-        if count <= room:
-            return hits[:, :count].copy()
-        room = count
-
-
-def _compile(function: Function) -> Function:
-    """Compile by numba, without the GIL; keep the machine code on disk where that can be done."""
-    try:
-        compiled: Function = numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # neither this folder nor the home is writable: compile in each process
-        compiled = numba.njit(nogil=True)(function)
-    return compiled
-
-
-# Only unsigned below: numba makes float64 of uint64 mixed with int64.
-
-
-@_compile
-def _bucket(value: np.uint64, mask: np.uint64, shift: np.uint64) -> np.uint64:
-    """Number a hash by its bits under ``mask``: the high bits of a product (Knuth, TAOCP 6.4)."""
-    return ((value & mask) * SPREAD) >> shift
-
-
-@_compile
-def _fill(
-    targets: Hashes, mask: np.uint64, shift: np.uint64
-) -> tuple[Hashes, NDArray[np.uint32], NDArray[np.uint32]]:
-    """Sort targets by bucket: (sorted, their indices, starts); b's lie at starts[b]:starts[b+1]."""
-    starts = np.zeros((1 << (64 - np.int64(shift))) + 1, dtype=np.uint32)
-    for value in targets:
-        starts[_bucket(value, mask, shift)] += np.uint32(1)
-    starts = np.cumsum(starts).astype(np.uint32)
-    ordered, members = np.empty_like(targets), np.empty(len(targets), dtype=np.uint32)
-    for member in range(len(targets) - 1, -1, -1):
-        bucket = _bucket(targets[member], mask, shift)
-        starts[bucket] -= np.uint32(1)
-        ordered[starts[bucket]], members[starts[bucket]] = targets[member], member
-    return ordered, members, starts
-
-
-@_compile
-def _popcount(value: np.uint64) -> np.uint64:
-    """Count the bits set; LLVM knows this form and makes one instruction of it."""
-    value -= (value >> np.uint64(1)) & np.uint64(0x5555555555555555)
-    twos = np.uint64(0x3333333333333333)
-    value = (value & twos) + ((value >> np.uint64(2)) & twos)
-    value = (value + (value >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return (value * np.uint64(0x0101010101010101)) >> np.uint64(56)
-
-
-@_compile
-def _is_first_table(difference: np.uint64, blocks: Hashes, mask: np.uint64) -> bool:
-    """Tell whether ``mask`` is the first choice of blocks on which two hashes agree."""
-    agreed = np.uint64(0)
-    for block in blocks:
-        if difference & block == np.uint64(0):
-            if block & mask == np.uint64(0):
-                return False
-            agreed |= block
-            if agreed == mask:
-                return True
-    return False
-
-
-@_compile
-def _scan(
-    queries: Hashes,
-    numbers: NDArray[np.uint32],
-    targets: Hashes,
-    members: NDArray[np.uint32],
-    starts: NDArray[np.uint32],
-    blocks: Hashes,
-    mask: np.uint64,
-    shift: np.uint64,
-    radius: np.uint64,
-    upper: bool,
-    hits: NDArray[np.int64],
-) -> int:
-    """Write to ``hits`` what this table is the first to find, while there is room; count it all."""
-    count = 0
-    for n in range(len(queries)):
-        query, row, pose = queries[n], numbers[n] >> np.uint32(3), numbers[n] & np.uint32(7)
-        bucket = _bucket(query, mask, shift)
-        for slot in range(starts[bucket], starts[bucket + np.uint64(1)]):
-            difference = query ^ targets[slot]
-            distance = _popcount(difference)
-            if distance > radius or (upper and members[slot] <= row):
-                continue
-            if _is_first_table(difference, blocks, mask):
-                if count < hits.shape[1]:
-                    hits[0, count], hits[1, count] = row, members[slot]
-                    hits[2, count], hits[3, count] = pose, distance
-                count += 1
-    return count
+_RELATION = _relations()

@@ -1,22 +1,20 @@
-"""How new images relate to each other and to the catalogue: copies, recaptures, splits."""
+"""How new images relate to each other and to the catalogue: copies, recaptures, splits.
 
+propose -> confirm (as far as it matters) -> judge -> split -> keep the best copy
+"""
+
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-import cv2
 import numpy as np
 import pandas as pd
 
-from curate import duplicates, engine, groups, labels, splits
+from curate import duplicates, engine, groups, labels, schema, splits
 from curate.catalogue import Catalogue
-from curate.crops import Row, read_stored
-from curate.errors import SourceError
-from curate.hashes import POSES
-from curate.neighbours import cross_join, self_join
+from curate.compare import Comparer
+from curate.propose import proposed
+from curate.relations import pose_of
 from curate.workspace import Workspace
-
-PIXELS_SIDE = 128  # pixels of the shorter side at which two images are compared
-CACHED = 4096  # grey images of that size kept while pairs are compared: about 100 MB
 
 
 @dataclass(frozen=True)
@@ -42,98 +40,133 @@ def relate(
     ``places`` image_id, subject, clip of every other file (a content may lie at several places);
     ``keys`` image_id -> label key of any given label; ``given`` the new rows of `labels`.
     """
-    catalogue = workspace.catalogue
-    fresh = _best_first(images[images["status"] == "kept"])
-    old = known[known["face"].notna() & (known["origin"] != "synthetic")]
-    old = old.sort_values("status", key=lambda status: status != "kept", kind="stable")
-    facts = pd.concat([fresh, old]).set_index("image_id")
-    facts["label_key"] = keys.reindex(facts.index)
-    pairs = _proposed(fresh, old, workspace)
-    pairs = duplicates.judge(
-        _compared(pairs, facts, workspace),
-        facts,
-        min_similarity=workspace.config.ingest.similarity,
-    )
-    every_pair = pd.concat([catalogue.read("pairs"), pairs], ignore_index=True)
+    settings, threads = workspace.config.ingest, engine.threads(workspace.config.threads)
+    fresh = _best_first(images[images["status"] == "kept"], settings.keep)
+    old = _comparable(known)
+    pairs = proposed(fresh, old, settings.radius, threads)
+    clusters = groups.clusters(workspace.catalogue)
+    facts = _facts(fresh, old, pairs, clusters, keys)
+    pairs = pairs[~duplicates.of_one_clip(pairs, facts)].reset_index(drop=True)
+    comparer = Comparer(pairs, facts, min_similarity=settings.similarity, threads=threads)
+    homes = _homes(facts, pairs, comparer, policy=settings.keep)
+    comparer.compare(_worth_comparing(pairs, facts, homes, comparer))
+    judged = comparer.judged(comparer.rows)
+    every_pair = pd.concat([workspace.catalogue.read("pairs"), judged], ignore_index=True)
     grouped = groups.grouped(pd.concat([known, fresh]), places, every_pair, keys)
     assigned = _assigned(workspace, fresh, known, grouped, given)
     contaminated = set(assigned.loc[assigned["contamination"], "image_id"])
-    homes = _homes(catalogue, fresh, facts, pairs, contaminated)
-    pairs = _finished_pairs(pairs, homes, contaminated)
+    if contaminated:  # some that were kept are not, and their copies need another home
+        homes = _homes(facts, pairs, comparer, policy=settings.keep, without=contaminated)
+        judged = comparer.judged(comparer.rows)
+    finished = _finished_pairs(judged, homes, contaminated)
+    worst = _worst_inside(workspace.catalogue, comparer, finished)
+    columns = ["pose", "other_pose", "worst_patch", "same_state"]
     return Related(
-        images=_finished_images(images, pairs, homes, contaminated),
-        pairs=pairs,
+        images=_finished_images(images, finished, homes, contaminated),
+        pairs=finished.assign(worst=worst).drop(columns=columns),
         splits=assigned.loc[~assigned["contamination"], ["image_id", "split"]],
     )
 
 
-def _proposed(fresh: pd.DataFrame, old: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
-    """Return a, b, relation, pose, distance of pairs within the radius: new x new, new x old."""
-    threads = engine.threads(workspace.config.threads)
-    radius = workspace.config.ingest.radius
-    new_hashes, old_hashes = _hashes(fresh), _hashes(old)
-    frames = []
-    for found, partners in (
-        (self_join(new_hashes, radius, threads=threads), fresh),
-        (cross_join(new_hashes, old_hashes, radius, threads=threads), old),
-    ):
-        frames.append(
-            pd.DataFrame(
-                {
-                    "a": fresh["image_id"].to_numpy(object)[found.i],
-                    "b": partners["image_id"].to_numpy(object)[found.j],
-                    "pose": found.pose,
-                    "relation": [POSES[pose].name for pose in found.pose],
-                    "distance": found.distance,
-                }
-            )
-        )
-    return pd.concat(frames, ignore_index=True)
+def _comparable(known: pd.DataFrame) -> pd.DataFrame:
+    """Return the images on record that new ones are compared with, the kept ones first."""
+    hashed = known["phash"].notna() & (known["face"].notna() | (known["status"] != "quarantined"))
+    old = known[hashed & (known["origin"] != "synthetic")]
+    return old.sort_values("status", key=lambda status: status != "kept", kind="stable")
 
 
-def _hashes(images: pd.DataFrame) -> np.ndarray:
-    """Return (N, 8) uint64 from the column `phash`."""
-    if images.empty:
-        return np.empty((0, len(POSES)), dtype=np.uint64)
-    return np.stack([np.asarray(row, dtype=np.int64) for row in images["phash"]]).view(np.uint64)
+def _best_first(images: pd.DataFrame, policy: Sequence[str]) -> pd.DataFrame:
+    """Order new images so that the first of a crowd of equal hashes is the one to keep."""
+    order = _keep_order(images.set_index("image_id", drop=False).assign(known=False), policy)
+    return images.set_index("image_id", drop=False).loc[order].reset_index(drop=True)
 
 
-def _compared(pairs: pd.DataFrame, facts: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
-    """Add `similarity`; null for pairs of one clip, which need none."""
-    a, b = (facts["clip"].reindex(pairs[side]) for side in ("a", "b"))
-    worth = np.flatnonzero(~((a.to_numpy() == b.to_numpy()) & a.notna().to_numpy()))
-    rows_of = facts.to_dict("index")
+def _facts(
+    fresh: pd.DataFrame,
+    old: pd.DataFrame,
+    pairs: pd.DataFrame,
+    clusters: pd.Series,
+    keys: pd.Series,
+) -> pd.DataFrame:
+    """Return the rows of all new images and of those on record that matter to them, by image_id.
 
-    @lru_cache(CACHED)
-    def gray(image_id: str) -> np.ndarray | None:
-        return _gray(rows_of[image_id] | {"image_id": image_id})
-
-    poses = pairs["pose"].tolist()
-
-    def compare(row: int) -> float:
-        one, other = gray(pairs["a"].iat[row]), gray(pairs["b"].iat[row])
-        if one is None or other is None:
-            return np.nan
-        return duplicates.similarity(one, other, POSES[poses[row]])
-
-    similarity = np.full(len(pairs), np.nan, dtype=np.float32)
-    threads = engine.threads(workspace.config.threads)
-    similarity[worth] = list(engine.mapped(compare, worth.tolist(), threads=threads))
-    return pairs.assign(similarity=similarity)
+    With every copy of a partner's cluster: its label stands guard even if it is no partner.
+    Columns beside those of `images`: known, label_key, cluster (of the known).
+    """
+    near = set(pairs["a"]) | set(pairs["b"])
+    company = near | set(clusters.index[clusters.isin(clusters.reindex(list(near)))])
+    partners = old[old["image_id"].isin(company)]
+    frames = [fresh.assign(known=False), partners.assign(known=True)]
+    facts = pd.concat([frame for frame in frames if len(frame)] or frames).set_index("image_id")
+    facts["label_key"] = keys.reindex(facts.index)
+    facts["cluster"] = clusters.reindex(facts.index).where(facts["known"])
+    return facts
 
 
-def _gray(row: Row) -> np.ndarray | None:
-    """Return the image as stored, EXIF applied, in grey; None where its original is gone."""
-    try:
-        rgb = read_stored(row, min_side=PIXELS_SIDE).rgb
-    except SourceError:
-        return None
-    gray: np.ndarray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    factor = PIXELS_SIDE / min(gray.shape)
-    if factor >= 1:
-        return gray
-    small: np.ndarray = cv2.resize(gray, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    return small
+def _homes(
+    facts: pd.DataFrame,
+    pairs: pd.DataFrame,
+    comparer: Comparer,
+    *,
+    policy: Sequence[str],
+    without: Collection[str] = (),
+) -> pd.Series:
+    """Return image_id -> the copy kept in its place, of all but those ``without``."""
+    there = (facts["status"] != "quarantined") & ~facts.index.isin(list(without))
+    order = _keep_order(facts[there], policy)
+    return duplicates.keep_best(facts.loc[order], pairs, comparer.confirm)
+
+
+def _keep_order(images: pd.DataFrame, policy: Sequence[str]) -> "pd.Index[str]":
+    """Return the image_ids, best copy first; face and sharpness count in steps.
+
+    A re-encoding that moves the box by a pixel makes the face neither larger nor sharper.
+    """
+    boxes = images["face"]
+    areas = np.array([box[2] * box[3] if _given(box) else 1.0 for box in boxes], dtype=float)
+    sharpness = images["sharpness"].to_numpy(float)
+    arrived = images.reset_index(drop=True).sort_values(["mtime_ns", "uri"], kind="stable")
+    steps = images.assign(
+        face_area=np.round(np.log(np.maximum(areas, 1)) / np.log(1.1)),
+        sharpness=np.round(np.log(sharpness + 0.1) / np.log(1.25)),
+        order=np.argsort(arrived.index.to_numpy()),
+    )
+    return duplicates.keep_order(steps, policy)
+
+
+def _given(value: object) -> bool:
+    return isinstance(value, list | np.ndarray)
+
+
+def _worth_comparing(
+    pairs: pd.DataFrame, facts: pd.DataFrame, homes: pd.Series, comparer: Comparer
+) -> np.ndarray:
+    """Return the rows not compared yet whose outcome may tie groups or name a recapture.
+
+    Labels that contradict are always worth it. Else not: two copies of one image; an image that
+    found its copy, with another new one; an image tied already to the copy kept of the other.
+    """
+    done = comparer.judged(comparer.rows)
+    tied = {
+        frozenset(pair)
+        for pair in done.loc[done["similarity"] >= groups.SAME_PICTURE, ["a", "b"]].to_numpy()
+    }
+    place = pd.Series(np.arange(len(homes)), homes.index)
+    contradict = duplicates.contradicting(pairs, facts["label_key"])
+    known = pairs["b"].map(facts["known"]).to_numpy(bool)
+    rows = np.setdiff1d(np.arange(len(pairs)), comparer.rows)
+    columns = pairs[["a", "b"]].iloc[rows].itertuples(index=False, name=None)
+    worth = []
+    for row, (a, b) in zip(rows.tolist(), columns, strict=True):
+        home_a, home_b = homes.get(a), homes.get(b)
+        if contradict[row] or home_a is None or home_b is None:
+            worth.append(row)
+        elif home_a != home_b:
+            later, star = (a, home_b) if known[row] or place[a] > place[b] else (b, home_a)
+            free = known[row] or homes[later] == later
+            if free and frozenset((later, star)) not in tied:
+                worth.append(row)
+    return np.array(worth, dtype=np.int64)
 
 
 def _assigned(
@@ -147,7 +180,9 @@ def _assigned(
     catalogue = workspace.catalogue
     existing = catalogue.split_of()
     trusted = pd.concat([catalogue.read("labels").drop(columns="run_id"), given])
-    trusted = trusted[trusted["trusted"].astype(bool)].drop_duplicates("image_id")
+    trusted = trusted[trusted["trusted"].astype(bool)]
+    liveness_first = trusted["task"].map(schema.TASKS.index).to_numpy().argsort(kind="stable")
+    trusted = trusted.iloc[liveness_first].drop_duplicates("image_id")
     stratum = pd.Series(labels.words(trusted), trusted["image_id"], dtype="object")
     columns = ["image_id", "origin", "official_split"]
     members = known.loc[known["image_id"].isin(existing.index), columns]
@@ -160,53 +195,6 @@ def _assigned(
     return assigned.iloc[: len(fresh)]
 
 
-def _homes(
-    catalogue: Catalogue,
-    fresh: pd.DataFrame,
-    facts: pd.DataFrame,
-    pairs: pd.DataFrame,
-    contaminated: set[str],
-) -> pd.Series:
-    """Return image_id -> the copy kept in its place, for the new images and their partners."""
-    clusters = groups.clusters(catalogue)
-    near = pd.concat([pairs["a"], pairs["b"], fresh["image_id"]])
-    # With every copy of a partner's cluster: its label stands guard even if it is no partner.
-    company = set(near) | set(clusters.index[clusters.isin(clusters.reindex(near))])
-    there = facts.index.isin(list(company)) & (facts["status"] != "quarantined")
-    frame = facts[there & ~facts.index.isin(contaminated)].copy()
-    frame["known"] = ~frame.index.isin(fresh["image_id"])
-    frame["cluster"] = clusters.reindex(frame.index)
-    frame["face_area"], frame["sharpness"] = _steps(frame)
-    frame["order"] = _larger_file_first(frame)
-    kept = duplicates.keep_best(frame, pairs)
-    return kept.set_index("image_id")["cluster"]
-
-
-def _best_first(images: pd.DataFrame) -> pd.DataFrame:
-    """Order new images so that the first of a crowd of equal hashes is the one to keep."""
-    area, sharpness = _steps(images)
-    place = _larger_file_first(images)
-    frame = images.assign(known=False, face_area=area, sharpness=sharpness, order=place)
-    order = duplicates.keep_order(frame.set_index("image_id"))
-    return images.set_index("image_id", drop=False).loc[order].reset_index(drop=True)
-
-
-def _larger_file_first(images: pd.DataFrame) -> np.ndarray:
-    """Return the rank of each image: the larger file, then the uri. A re-encoding is smaller."""
-    ranked = images.reset_index(drop=True).sort_values(["bytes", "uri"], ascending=[False, True])
-    return np.argsort(ranked.index.to_numpy())
-
-
-def _steps(images: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return face area and sharpness in steps of a tenth and a quarter.
-
-    A re-encoding that moves the box by a pixel makes the face neither larger nor sharper.
-    """
-    areas = np.array([box[2] * box[3] for box in images["face"]], dtype=float)
-    sharpness = images["sharpness"].to_numpy(float)
-    return np.round(np.log(areas) / np.log(1.1)), np.round(np.log(sharpness + 0.1) / np.log(1.25))
-
-
 def _finished_pairs(pairs: pd.DataFrame, homes: pd.Series, contaminated: set[str]) -> pd.DataFrame:
     barred = pairs["a"].isin(contaminated) | pairs["b"].isin(contaminated)
     same_picture = pairs["similarity"] >= groups.SAME_PICTURE
@@ -215,7 +203,16 @@ def _finished_pairs(pairs: pd.DataFrame, homes: pd.Series, contaminated: set[str
     a, b = pairs["a"].map(homes), pairs["b"].map(homes)
     together = (kind == "duplicate") & a.notna() & (a == b)
     pairs = pairs.assign(kind=kind, cluster=a.where(together, ""))
-    return pairs.drop(columns="pose").sort_values(["a", "b"], ignore_index=True)
+    return pairs.sort_values(["a", "b"], ignore_index=True)
+
+
+def _worst_inside(catalogue: Catalogue, comparer: Comparer, pairs: pd.DataFrame) -> pd.Series:
+    """Return per row of ``pairs`` the least similarity inside its cluster, null without one."""
+    worst = comparer.worst_inside(pairs)
+    before = catalogue.read("pairs", ["cluster", "worst"])
+    before = before[before["cluster"].isin(worst.index)]
+    both = pd.concat([worst.groupby(level=0).min(), before.groupby("cluster")["worst"].min()])
+    return pairs["cluster"].map(both.groupby(level=0).min()).astype("float32")
 
 
 def _finished_images(
@@ -227,8 +224,8 @@ def _finished_images(
     barred = ids.isin(contaminated)
     status = images["status"].mask(duplicate, "duplicate").mask(barred, "quarantined")
     reason = images["reason"].mask(duplicate, "duplicate").mask(barred, "contamination")
-    flips = {pose.name for pose in POSES if pose.mirror}
-    flipped = pairs[pairs["relation"].isin(flips) & pairs["kind"].isin(groups.LINKING)]
+    flips = pairs["relation"].map(lambda words: pose_of(words).mirror).astype(bool)
+    flipped = pairs[flips & pairs["kind"].isin(groups.LINKING)]
     unclear = ids.isin(flipped["a"]) | ids.isin(flipped["b"])
     mirror = images["mirror"].mask(unclear, "ambiguous")
     return images.assign(status=status, reason=reason, mirror=mirror)

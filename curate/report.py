@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import simplejpeg
 
-from curate import champions, charts, embeddings, groups, labels, novelty, schema
+from curate import champions, charts, embeddings, groups, labels, novelty, places, schema
 from curate.crops import Row, read_stored, read_upright, shrunk
 from curate.errors import SourceError
 from curate.options import emit, json_option, with_workspace
@@ -120,7 +120,7 @@ def _turned_sheet(images: pd.DataFrame) -> list[dict[str, Any]]:
             "a": _thumbnail(row, upright=False),
             "b": _thumbnail(row, upright=True),
             "says": f"turned {row['turn']} degrees clockwise",
-            "status": Path(row["uri"]).name,
+            "status": places.name_of(row["uri"]),
         }
         for _, row in _spread(turned.sort_values("uri")).iterrows()
     ]
@@ -133,7 +133,7 @@ def _thrown_out_sheet(images: pd.DataFrame) -> list[dict[str, Any]]:
             "a": _thumbnail(row, upright=False),
             "b": "",
             "says": row["reason"],
-            "status": Path(row["uri"]).name,
+            "status": places.name_of(row["uri"]),
         }
         for _, row in _spread(out).iterrows()
     ]
@@ -176,7 +176,7 @@ def _cluster(new: pd.DataFrame, found: novelty.Novelty, number: int) -> dict[str
             "a": _thumbnail(row, upright=True),
             "b": "",
             "says": f"distance {row['far']:.2f}, limit {found.limit:.2f}",
-            "status": Path(row["uri"]).name,
+            "status": places.name_of(row["uri"]),
         }
         for _, row in shown.iterrows()
     ]

@@ -16,6 +16,8 @@ from curate import __version__, schema
 from curate.errors import DataError
 from curate.workspace import Workspace
 
+FINAL = ("forget",)  # verbs that cannot be taken back
+
 
 @dataclass
 class Run:
@@ -82,7 +84,7 @@ def undo(workspace: Workspace, run_id: str) -> Run:
     """Make the rows of ``run_id`` invisible; undoing that undo brings them back.
 
     Raises:
-        DataError: no such run, or it is undone already.
+        DataError: no such run, it is undone already, or its verb is one of FINAL.
     """
     with start(workspace, "undo", {"run": run_id}) as run:
         standing = workspace.catalogue.runs_standing()
@@ -91,6 +93,11 @@ def undo(workspace: Workspace, run_id: str) -> Run:
             known = ", ".join(standing["run_id"].tail(5)) or "none yet"
             fault = "matches several runs" if len(found) else "is no run that could be undone"
             raise DataError(f"{run_id!r} {fault}; the latest: {known}.\nNext: curate status")
-        run.undoes = str(found["run_id"].iloc[0])
-        run.counts = {"undoes": run.undoes, "verb": str(found["verb"].iloc[0])}
+        run.undoes, undone = str(found["run_id"].iloc[0]), str(found["verb"].iloc[0])
+        if undone in FINAL:
+            raise DataError(
+                f"{run.undoes} cannot be undone: what it erased is gone.\n"
+                "Next: ingest the originals elsewhere, if they may be kept"
+            )
+        run.counts = {"undoes": run.undoes, "verb": undone}
     return run

@@ -58,10 +58,14 @@ REASONS = {
     "corrupt": "the decoder found damage",
     "too_large": "more pixels than we decode",
     "unreadable": "the operating system would not give its bytes",
+    "refused": "an archive member that is a link, leads outside or is encrypted",
+    "heic_extra": "HEIC needs pip install 'curate[heic]'",
+    "unsupported": "a kind of pixels that we do not read",
     "no_face": "no face was found in any of the four turns",
     "small_face": "the face is too small to judge",
     "contamination": "its subject or a copy of it sits in dev or test",
     "duplicate": "a better copy is kept",
+    "thinned": "--burst left it out: other frames of its clip are kept",
 }
 
 TEXT, TEXTS, FLOATS = pa.string(), pa.list_(pa.string()), pa.list_(pa.float32())

@@ -6,14 +6,12 @@ than the image itself may be is *contamination*: in no split at all.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import isclose
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from curate.schema import SPLITS
 
@@ -22,41 +20,36 @@ RANK = {split: rank for rank, split in enumerate(SPLITS)}  # train 0, dev 1, tes
 NONE = -1
 
 Ids = NDArray[np.object_]
+Numbers = NDArray[np.int64]
 
 
-def groups(image_ids: Ids, links: Ids) -> Ids:
-    """Return the group of each image: the smallest id among all that it is linked to, or its own.
+def components(count: int, links: Numbers) -> Numbers:
+    """Return (count,) the smallest node that each node 0..count-1 is linked to, or itself.
 
-    ``links`` (L, 2) are pairs of ids that belong together; closure is transitive, and ids that are
-    not in ``image_ids`` (N,) count as stepping stones.
+    ``links`` (L, 2) are pairs of nodes; closure is transitive. Each root hooks onto the smallest
+    neighbour's root until none is left: rounds grow with the logarithm of the largest component
+    (Shiloach and Vishkin, J. Algorithms 3, 1982).
     """
-    nodes, names = pd.factorize(
-        np.concatenate([np.asarray(image_ids, object), np.asarray(links, object).ravel()]),
-        sort=True,
-    )
-    ends = nodes[len(image_ids) :].reshape(-1, 2)
-    graph = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(names),) * 2)
-    _, component = connected_components(graph, directed=False)
-    # The names are sorted, so the first of a component is its smallest.
-    _, smallest = np.unique(component, return_index=True)
-    result: Ids = np.asarray(names, object)[smallest[component[nodes[: len(image_ids)]]]]
+    root = np.arange(count)
+    a, b = np.asarray(links, np.int64).reshape(-1, 2).T
+    while True:
+        one, other = root[a], root[b]
+        apart = one != other
+        if not apart.any():
+            return root
+        a, b, one, other = a[apart], b[apart], one[apart], other[apart]
+        np.minimum.at(root, np.maximum(one, other), np.minimum(one, other))
+        while (root != root[root]).any():
+            root = root[root]
+
+
+def smallest(names: Ids, component: Numbers) -> Ids:
+    """Return (N,) the smallest of ``names`` within each one's component, of `components`."""
+    result = names.copy()
+    shared = np.flatnonzero(np.bincount(component, minlength=len(names))[component] > 1)
+    rows = pd.DataFrame({"name": names[shared], "component": component[shared]})
+    result[shared] = rows.groupby("component")["name"].transform("min").to_numpy(object)
     return result
-
-
-def column_links(images: pd.DataFrame) -> Ids:
-    """Return the links (L, 2) that the columns image_id, subject, clip and parent_id imply.
-
-    Each image is linked to the first of its subject, the first of its clip, and its parent; nulls
-    link nothing.
-    """
-    first_of = [
-        images.groupby(column)["image_id"].transform("first") for column in ("subject", "clip")
-    ]
-    links = [
-        np.stack([images.image_id, other], axis=1)[other.notna()]
-        for other in (*first_of, images.parent_id)
-    ]
-    return np.concatenate(links).astype(object)
 
 
 def assign(
@@ -90,19 +83,21 @@ def assign(
         ValueError: fractions of unknown splits, negative, or not adding up to 1.
     """
     _check(fractions)
+    group, names = pd.factorize(images.group)
     frame = pd.DataFrame(
         {
-            "group": images.group.to_numpy(object),
+            "group": group,
             "eligible": images.eligible.to_numpy(bool),
             "stratum": images.stratum.fillna("").to_numpy(object),
             "official": _rank(images.official_split),
             "earlier": _rank(images.image_id.map(existing)),
         }
     )
-    table = _group_table(frame)
-    frame["place"] = frame.group.map(_place(table, fractions, seed))
-    frame["before"] = frame.group.map(table.earlier) != NONE
-    frame["group_official"] = frame.group.map(table.official)
+    table = _group_table(frame, np.asarray(names, object))
+    place = _place(table, fractions, seed)
+    frame["place"] = place.to_numpy()[group]
+    frame["before"] = (table.earlier != NONE).to_numpy()[group]
+    frame["group_official"] = table.official.to_numpy()[group]
     contamination = _contamination(frame)
     rank = frame.place.where(frame.earlier == NONE, frame.earlier).to_numpy(int)
     split = np.array(SPLITS, object)[rank]
@@ -123,17 +118,20 @@ def _check(fractions: Mapping[str, float]) -> None:
 
 
 def _rank(splits: "pd.Series[str]") -> NDArray[np.int64]:
-    return splits.map(RANK).fillna(NONE).to_numpy().astype(np.int64)
+    return splits.astype(object).map(RANK).fillna(NONE).to_numpy().astype(np.int64)
 
 
-def _group_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return per group: earlier and official (ranks), size (eligible images), stratum."""
-    eligible = frame[frame.eligible]
+def _group_table(frame: pd.DataFrame, names: Ids) -> pd.DataFrame:
+    """Return per group: name, earlier and official (ranks), size (eligible images), stratum."""
     table = frame.groupby("group")[["earlier", "official"]].max()
-    table["size"] = eligible.groupby("group").size().reindex(table.index, fill_value=0)
-    counts = eligible.groupby("stratum").size().rename("count").reset_index()
-    rarest = eligible.merge(counts, on="stratum").sort_values(["count", "stratum"])
-    table["stratum"] = rarest.groupby("group").stratum.first().reindex(table.index)
+    eligible = frame.loc[frame.eligible, ["group", "stratum"]]
+    table["name"] = names
+    table["size"] = np.bincount(eligible.group, minlength=len(table))
+    counts = eligible.stratum.value_counts()
+    rarest_first = sorted(counts.index, key=lambda stratum: (counts[stratum], stratum))
+    place = eligible.stratum.map({stratum: n for n, stratum in enumerate(rarest_first)})
+    rarest = place.groupby(eligible.group).min().reindex(table.index)
+    table["stratum"] = rarest.map(dict(enumerate(rarest_first)))
     return table
 
 
@@ -169,9 +167,9 @@ def _deal(
     had = done.groupby(["stratum", "place"])["size"].sum().to_dict()
     total = pd.concat([todo, done]).groupby("stratum")["size"].sum()
     shares = {RANK[split]: part for split, part in fractions.items() if part > 0}
-    dealt: dict[str, int] = {}
-    queue = sorted(zip(todo.index, todo.stratum, todo["size"], strict=True), key=_drawn_by(seed))
-    for group, stratum, size in queue:
+    dealt: dict[int, int] = {}
+    drawn = todo.iloc[np.argsort([_draw(seed, name) for name in todo["name"]], kind="stable")]
+    for group, stratum, size in zip(drawn.index, drawn.stratum, drawn["size"], strict=True):
 
         def lack(rank: int, stratum: str = stratum) -> tuple[float, int]:
             return 1 - had.get((stratum, rank), 0) / (shares[rank] * total[stratum]), rank
@@ -181,9 +179,9 @@ def _deal(
     return pd.Series(dealt, dtype=np.int64)
 
 
-def _drawn_by(seed: int) -> Callable[[tuple[str, str, int]], str]:
+def _draw(seed: int, group: str) -> str:
     """Draw a group's place in the queue from its own name, so that others do not move it."""
-    return lambda group: hashlib.sha256(f"{seed}:{group[0]}".encode()).hexdigest()
+    return hashlib.sha256(f"{seed}:{group}".encode()).hexdigest()
 
 
 def _contamination(frame: pd.DataFrame) -> "pd.Series[bool]":

@@ -5,11 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from curate import champions, labels, schema
-from curate.usable import usable_images
+from curate import champions, groups, schema
+from curate.catalogue import REDRAW
+from curate.labels import CLASH, Said
+from curate.snapshot import NONE, Snapshot
+from curate.usable import usable
 from curate.workspace import Workspace
+
+BATCHES = 8  # ingest runs shown
+RUNS = 5  # runs of any verb shown
 
 
 @dataclass(frozen=True)
@@ -22,24 +29,29 @@ class Overview:
     queues: dict[str, int]
     champion: str
     runs: list[dict[str, Any]]
+    batches: list[dict[str, Any]]  # the last ingest runs, oldest first; see `_batches`
+    redrawn: str  # the run that drew dev and test anew, "" while they are as first dealt
     next_steps: list[str]
 
 
 def overview(workspace: Workspace) -> Overview:
     """Count everything that `curate status` shows."""
-    catalogue = workspace.catalogue
-    images = catalogue.read("images", ["image_id", "status", "reason", "origin", "turn"])
-    standing = catalogue.runs_standing()
+    snapshot = Snapshot(workspace.catalogue)
+    columns = ["batch", "source", "status", "origin", "turn"]
+    images = snapshot.read("images", columns)
+    said, runs = Said(snapshot), snapshot.runs
     champion = champions.champion(workspace, "liveness")
-    queues = _queues(workspace, images)
+    queues = _queues(snapshot, said, images)
     return Overview(
         workspace=str(workspace.root),
         images=_image_counts(images),
-        labels=_labels_by_split(workspace),
+        labels=_labels_by_split(snapshot, said),
         queues=queues,
         champion=str(champion.folder) if champion else "",
-        runs=[_run_row(row) for row in standing.tail(5).to_dict("records")],
-        next_steps=_next(standing, queues, images),
+        runs=[_run_row(row) for row in runs.tail(RUNS).to_dict("records")],
+        batches=_batches(snapshot, images),
+        redrawn=next(iter(runs.loc[runs["verb"] == REDRAW, "run_id"][::-1]), ""),
+        next_steps=_next(runs, queues, images),
     )
 
 
@@ -52,32 +64,51 @@ def _image_counts(images: pd.DataFrame) -> dict[str, int]:
     )
 
 
-def _labels_by_split(workspace: Workspace) -> dict[str, tuple[int, int, int]]:
-    usable = usable_images(workspace.catalogue)
-    resolved = labels.resolved(workspace.catalogue).reindex(usable.index).dropna(subset=["label"])
-    split = workspace.catalogue.split_of()
-    words = pd.Series(labels.words(resolved), resolved.index, dtype="object")
-    counts = pd.crosstab(words, split.reindex(resolved.index)) if len(words) else pd.DataFrame()
-    counts = counts.reindex(columns=list(schema.SPLITS), fill_value=0)
-    return {str(word): (int(row[0]), int(row[1]), int(row[2]))
-            for word, row in zip(counts.index, counts.to_numpy(), strict=True)}  # fmt: skip
+def _labels_by_split(snapshot: Snapshot, said: Said) -> dict[str, tuple[int, int, int]]:
+    split = groups.split_ranks(snapshot)
+    word = said.resolved[: snapshot.images]
+    counted = usable(snapshot, said, split) & (word != NONE) & (split[: snapshot.images] != NONE)
+    cells = word[counted] * len(schema.SPLITS) + split[: snapshot.images][counted]
+    counts = np.bincount(cells, minlength=len(said.words) * len(schema.SPLITS)).reshape(-1, 3)
+    rows = {name: (int(n[0]), int(n[1]), int(n[2]))
+            for name, n in zip(said.words, counts, strict=True) if n.any()}  # fmt: skip
+    return dict(sorted(rows.items()))
 
 
-def _queues(workspace: Workspace, images: pd.DataFrame) -> dict[str, int]:
-    catalogue = workspace.catalogue
-    decisions = labels.decided(catalogue, "liveness")
-    settled = (decisions["label"] != "") | decisions["action"].isin(["reject", "accept"])
-    decided = set(decisions.loc[settled, "image_id"])
-    soft = labels.latest_soft(catalogue, "liveness")
-    waiting = soft[(soft["status"] == "review") & ~soft["image_id"].isin(decided)]
-    conflicts = labels.given_keys(catalogue)
-    conflicts = conflicts[conflicts == labels.CONFLICT]
-    undecided = set(images.loc[(images["turn"] < 0) & (images["status"] == "kept"), "image_id"])
+def _queues(snapshot: Snapshot, said: Said, images: pd.DataFrame) -> dict[str, int]:
+    decisions = said.decisions["image_id"].to_numpy()
+    final = said.decisions["action"].isin(["reject", "accept"]).to_numpy()
+    settled = np.zeros(snapshot.total, bool)
+    settled[decisions[final | (said.decided[decisions] != NONE)]] = True
+    undecided = ((images["turn"] < 0) & (images["status"] == "kept")).to_numpy(copy=True)
+    undecided[decisions[decisions < snapshot.images]] = False
     return {
-        "soft labels to review": len(waiting),
-        "contradictory given labels": len(set(conflicts.index) - decided),
-        "turn undecided": len(undecided - set(decisions["image_id"])),
+        "soft labels to review": int((~settled[said.in_review]).sum()),
+        "contradictory given labels": int(((said.given == CLASH) & ~settled).sum()),
+        "turn undecided": int(undecided.sum()),
     }
+
+
+def _batches(snapshot: Snapshot, images: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return run_id, started, sources, images, kept, duplicate, quarantined, again of each batch.
+
+    `images` are new contents, and the next three add up to it; `again` counts files whose bytes
+    were on record already.
+    """
+    runs = snapshot.runs[snapshot.runs["verb"] == "ingest"].tail(BATCHES)
+    rows = images[images["batch"].isin(runs["run_id"])].astype({"batch": str, "source": str})
+    counts = rows.groupby(["batch", "status"], observed=True).size().unstack(fill_value=0)
+    counts = counts.reindex(runs["run_id"], columns=list(schema.IMAGE_STATUSES), fill_value=0)
+    sources = rows.groupby("batch")["source"].unique()
+    again = snapshot.read("places", ["run_id"])["run_id"].value_counts()
+    return [
+        {"run_id": run, "started": started, "sources": sorted(sources.get(run, []))}
+        | {"images": sum(n), **dict(zip(counts.columns, n, strict=True))}
+        | {"again": int(again.get(run, 0))}
+        for run, started, n in zip(
+            runs["run_id"], runs["started"], counts.to_numpy(int).tolist(), strict=True
+        )
+    ]
 
 
 def _run_row(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Score:
 
 def scores(catalogue: Catalogue, truth_file: Path) -> list[Score]:
     """Return the scores of every step that has run."""
-    truth = _matched(catalogue, truth_file)
+    truth = matched(catalogue, truth_file)
     rows = [
         _damage(truth),
         _turned(truth),
@@ -45,8 +45,8 @@ def scores(catalogue: Catalogue, truth_file: Path) -> list[Score]:
     return [row for row in rows if row.planted or row.false]
 
 
-def _matched(catalogue: Catalogue, truth_file: Path) -> pd.DataFrame:
-    """Return the truth with each file's row of `images`; `place` is first or other."""
+def matched(catalogue: Catalogue, truth_file: Path) -> pd.DataFrame:
+    """Return the truth with what each file was read as; `place` is first or other."""
     truth = pd.read_csv(truth_file, keep_default_na=False)
     root = truth_file.parent.resolve()
     truth["uri"] = [str(root / path) for path in truth["path"]]
@@ -54,9 +54,10 @@ def _matched(catalogue: Catalogue, truth_file: Path) -> pd.DataFrame:
     first = images.assign(place="first")
     others = images.explode("also_at").dropna(subset=["also_at"])
     others = others.assign(uri=others["also_at"], place="other")
-    columns = ["uri", "image_id", "status", "reason", "turn", "exif_orientation", "place"]
-    seen = pd.concat([first, others])[columns]
-    return truth.merge(seen, how="left", on="uri", suffixes=("", "_read"))
+    columns = ["uri", "image_id", "status", "reason", "turn", "mirror", "exif_orientation", "place"]
+    ours = {name: f"{name}_read" for name in ("turn", "mirror", "exif_orientation")}
+    seen = pd.concat([first, others])[columns].rename(columns=ours)
+    return truth.merge(seen, how="left", on="uri")
 
 
 def _damage(truth: pd.DataFrame) -> Score:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from curate import sources, workspace
+from curate import recipes, workspace
 from curate.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
@@ -45,9 +45,10 @@ def test_the_recipe_of_the_readme_is_one(tmp_path: Path) -> None:
     here = workspace.create(tmp_path)
     (here.root / "datasets" / "mine").mkdir()
     (here.root / "datasets" / "mine" / "recipe.toml").write_text(text)
-    read = sources.load_recipes(here)["mine"].read("labelled/live/ann/a.jpg")
-    assert read is not None
-    assert (read["label"], read["subject"]) == ("bonafide", "mine/ann")
+    read = recipes.bind(recipes.load_recipes(here)["mine"], [], lambda _: None)
+    fields = read("labelled/live/ann/a.jpg")
+    assert fields is not None
+    assert (fields.labels[0].label, fields.subject) == ("bonafide", "mine/ann")
 
 
 def test_what_the_readme_links_to_is_there() -> None:

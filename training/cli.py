@@ -12,7 +12,7 @@ from curate.champions import Model
 from curate.errors import ConfigError, DataError, GateRefused, require
 from curate.faces import FaceDetector
 from curate.options import dry_run_option, emit, json_option, task_option, with_workspace
-from curate.sources import files
+from curate.trees import files
 from curate.workspace import Workspace
 
 NEEDED = ("torch", "timm", "lightning_fabric", "safetensors")

@@ -12,7 +12,7 @@ from curate.crops import face_crop
 from curate.errors import SourceError
 from curate.examine import examine
 from curate.faces import FaceDetector
-from curate.sources import uri_of
+from curate.places import uri_of
 from training import model
 from training.model import Contract
 from training.registry import Saved

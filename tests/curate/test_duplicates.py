@@ -1,93 +1,20 @@
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.duplicates import judge, keep_best, keep_order, similarity
-from curate.hashes import POSES, apply_pose
+from curate.duplicates import (
+    NEAR_EXACT,
+    RECAPTURED,
+    SIMILAR,
+    WORST_PATCH,
+    judge,
+    keep_best,
+    keep_order,
+    of_one_clip,
+)
 from curate.labels import differs
-
-SAME = POSES[0]
-
-
-def picture(seed, shape=(120, 160)):
-    """Blurred noise: structure at many scales, as photographs have."""
-    rng = np.random.default_rng(seed)
-    layers = [
-        cv2.resize(rng.normal(size=(n, n)) / n**0.5, shape[::-1], interpolation=cv2.INTER_CUBIC)
-        for n in (3, 6, 12, 24)
-    ]
-    total = np.sum(layers, axis=0)
-    return cv2.normalize(total, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
-
-
-def crop(image, share):
-    rows, columns = (int(side * share) for side in image.shape)
-    return image[rows:, columns:]
-
-
-# ------------------------------------------------------------------------------- similarity
-
-
-@pytest.mark.parametrize("pose", POSES, ids=lambda pose: pose.name)
-def test_a_posed_copy_agrees_in_its_pose(pose):
-    image = picture(1)
-    assert similarity(image, apply_pose(image, pose), pose) > 0.999
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize(
-    "alter",
-    [
-        pytest.param(lambda x: cv2.resize(x, None, fx=0.5, fy=0.5), id="half the size"),
-        pytest.param(lambda x: crop(x, 0.03), id="3 % crop"),
-        pytest.param(lambda x: cv2.GaussianBlur(x, (5, 5), 0), id="blurred"),
-        pytest.param(lambda x: (x * 0.7 + 20).astype(np.uint8), id="darker, less contrast"),
-        pytest.param(
-            lambda x: cv2.imdecode(cv2.imencode(".jpg", x, [1, 50])[1], cv2.IMREAD_GRAYSCALE),
-            id="jpeg 50",
-        ),
-    ],
-)
-def test_a_re_encoded_copy_reaches_the_bar(seed, alter):
-    image = picture(seed)
-    assert similarity(image, alter(image), SAME) >= 0.98
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_other_pictures_stay_far_below_the_bar(seed):
-    assert similarity(picture(seed), picture(seed + 100), SAME) < 0.9
-
-
-def test_a_negative_is_the_opposite():
-    assert similarity(picture(1), 255 - picture(1), SAME) < -0.9
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "expected"),
-    [
-        pytest.param(0, 0, 1.0, id="both black"),
-        pytest.param(100, 102, 1.0, id="two levels apart"),
-        pytest.param(100, 103, 0.0, id="three levels apart"),
-        pytest.param(0, 255, 0.0, id="black and white"),
-    ],
-)
-def test_flat_images_agree_where_their_levels_do(one, other, expected):
-    flat = [np.full((50, 40), level, np.uint8) for level in (one, other)]
-    assert similarity(*flat, SAME) == expected
-
-
-def test_a_flat_image_agrees_with_no_picture():
-    assert similarity(np.full((50, 40), 128, np.uint8), picture(1), SAME) == 0
-
-
-@settings(max_examples=30, deadline=None)
-@given(one=st.integers(0, 99), other=st.integers(0, 99), pose=st.sampled_from(POSES))
-def test_similarity_is_a_correlation(one, other, pose):
-    assert -1 <= similarity(picture(one), picture(other, (90, 90)), pose) <= 1
-
 
 # ------------------------------------------------------------------------------------ judge
 
@@ -98,9 +25,15 @@ def facts(a, b):
     return table.astype(object)
 
 
-def one_pair(similarity=0.99):
+def one_pair(similarity=0.999, worst_patch=0.95, same_state=True):
     return pd.DataFrame(
-        {"a": ["a"], "b": ["b"], "relation": ["same"], "distance": [3], "similarity": [similarity]}
+        {
+            "a": ["a"],
+            "b": ["b"],
+            "similarity": [similarity],
+            "worst_patch": [worst_patch],
+            "same_state": pd.Series([same_state], dtype=object),
+        }
     )
 
 
@@ -110,19 +43,26 @@ LIVE, PRINT, REPLAY, ANY = "bonafide", "attack/print", "attack/replay_phone", "a
 @pytest.mark.parametrize(
     ("a", "b", "similarity", "kind"),
     [
-        pytest.param(("s", None, LIVE), ("s", None, LIVE), 0.98, "duplicate", id="at the bar"),
-        pytest.param(("s", None, LIVE), ("s", None, LIVE), 0.9799, "candidate", id="below it"),
+        pytest.param(("s", None, LIVE), ("s", None, LIVE), SIMILAR, "duplicate", id="at the bar"),
+        pytest.param(
+            ("s", None, LIVE), ("s", None, LIVE), SIMILAR - 1e-4, "candidate", id="below it"
+        ),
         pytest.param(("s", None, LIVE), ("s", None, LIVE), np.nan, "candidate", id="not compared"),
-        pytest.param((None, None, None), (None, None, None), 0.99, "duplicate", id="nothing known"),
-        pytest.param(("s", "c", LIVE), (None, None, None), 0.99, "duplicate", id="one known"),
-        pytest.param(("s", "c", LIVE), ("s", "d", LIVE), 0.99, "duplicate", id="two clips"),
+        pytest.param(
+            (None, None, None), (None, None, None), 0.999, "duplicate", id="nothing known"
+        ),
+        pytest.param(("s", "c", LIVE), (None, None, None), 0.999, "duplicate", id="one known"),
+        pytest.param(("s", "c", LIVE), ("s", "d", LIVE), 0.999, "duplicate", id="two clips"),
         pytest.param(("s", "c", LIVE), ("t", "d", LIVE), 1.0, "candidate", id="two people"),
         pytest.param(("s", None, LIVE), ("s", None, PRINT), 1.0, "recapture", id="live and print"),
         pytest.param(
-            ("s", None, LIVE), (None, None, PRINT), 0.1, "recapture", id="subject unknown"
+            ("s", None, LIVE), (None, None, PRINT), RECAPTURED, "recapture", id="just alike"
         ),
         pytest.param(
             ("s", None, LIVE), ("t", None, PRINT), 1.0, "candidate", id="print of another"
+        ),
+        pytest.param(
+            ("s", None, LIVE), ("s", None, PRINT), RECAPTURED - 1e-4, "candidate", id="not alike"
         ),
         pytest.param(("s", None, PRINT), ("s", None, REPLAY), 1.0, "recapture", id="two attacks"),
         pytest.param(("s", None, LIVE), ("s", None, ANY), 1.0, "recapture", id="live and unknown"),
@@ -138,11 +78,38 @@ def test_kind_of_a_pair(a, b, similarity, kind):
         assert judged.kind.tolist() == [kind]
 
 
-@pytest.mark.parametrize("label", [LIVE, None, PRINT])
-def test_frames_of_one_clip_are_dropped(label):
-    judged = judge(one_pair(), facts(("s", "c", LIVE), ("s", "c", label)))
-    assert judged.empty
-    assert "kind" in judged
+@pytest.mark.parametrize(
+    ("pair", "kind"),
+    [
+        pytest.param({"worst_patch": WORST_PATCH}, "duplicate", id="a patch at the bar"),
+        pytest.param({"worst_patch": WORST_PATCH - 1e-3}, "candidate", id="a patch below it"),
+        pytest.param({"same_state": False, "similarity": 1.0}, "candidate", id="another state"),
+        pytest.param(
+            {"same_state": None, "similarity": NEAR_EXACT[0], "worst_patch": NEAR_EXACT[1]},
+            "duplicate",
+            id="state unknown, near exact",
+        ),
+        pytest.param(
+            {"same_state": None, "similarity": NEAR_EXACT[0] - 1e-4}, "candidate", id="not so near"
+        ),
+        pytest.param(
+            {"same_state": None, "worst_patch": NEAR_EXACT[1] - 1e-3}, "candidate", id="but a patch"
+        ),
+        pytest.param({"same_state": np.nan}, "duplicate", id="unknown may be nan"),
+    ],
+)
+def test_every_patch_and_the_state_of_the_face_count(pair, kind):
+    nobody = facts((None, None, None), (None, None, None))
+    assert judge(one_pair(**pair), nobody).kind.tolist() == [kind]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "one"),
+    [("c", "c", True), ("c", "d", False), ("c", None, False), (None, None, False)],
+)
+def test_frames_of_one_clip_are_known(a, b, one):
+    images = facts((None, a, LIVE), (None, b, PRINT))
+    assert of_one_clip(one_pair(), images).tolist() == [one]
 
 
 def test_the_bar_can_be_moved():
@@ -181,6 +148,7 @@ def shelf(*names, **columns):
             "mirror": "no",
             "face_area": 100.0,
             "sharpness": 10.0,
+            "bytes": 1000,
             "order": range(len(names)),
             "label_key": pd.Series([None] * len(names), dtype=object, index=list(names)),
         },
@@ -193,9 +161,15 @@ def duplicates(*pairs, kind="duplicate"):
     return pd.DataFrame([(*pair, kind) for pair in pairs], columns=["a", "b", "kind"])
 
 
-def clusters(images, pairs):
-    kept = keep_best(images, pairs)
-    return dict(zip(kept.image_id, kept.cluster, strict=True))
+def clusters(images, pairs, asked=None):
+    kinds = pairs["kind"].to_numpy()
+
+    def confirm(rows):
+        if asked is not None:
+            asked.extend(rows.tolist())
+        return kinds[rows] == "duplicate"
+
+    return keep_best(images.loc[keep_order(images)], pairs, confirm).to_dict()
 
 
 @pytest.mark.parametrize(
@@ -208,6 +182,7 @@ def clusters(images, pairs):
         pytest.param({"face_area": [99.0, 100.0], "sharpness": [50.0, 1.0]}, id="larger face"),
         pytest.param({"face_area": [np.nan, 1.0]}, id="a face at all"),
         pytest.param({"sharpness": [9.9, 10.0], "order": [0, 1]}, id="sharper"),
+        pytest.param({"bytes": [10, 11], "order": [0, 1]}, id="larger file"),
         pytest.param({"order": [1, 0]}, id="earlier"),
     ],
 )
@@ -264,6 +239,29 @@ def test_a_known_copy_still_guards_its_cluster():
         "old": "kept",
         "new": "new",
     }
+
+
+def test_the_policy_says_what_counts_first():
+    images = shelf("small", "blurred", face_area=[1.0, 9.0], sharpness=[9.0, 1.0])
+    assert keep_order(images, ["sharpest"])[0] == "small"
+    assert keep_order(images, ["largest_face", "sharpest"])[0] == "blurred"
+    assert keep_order(images.assign(turn=[90, 0]), ["earliest"])[0] == "small"
+
+
+def test_copies_of_one_image_are_not_compared_with_each_other():
+    names = [f"image{n:02}" for n in range(20)]
+    pairs = duplicates(*[(a, b) for a in names for b in names if a < b])
+    asked = []
+    assert set(clusters(shelf(*names), pairs, asked).values()) == {names[0]}
+    assert len(asked) == len(names) - 1
+
+
+def test_no_pair_is_asked_for_twice():
+    images = shelf("a", "b", "c", "d")
+    pairs = duplicates(("a", "b"), ("a", "c"), ("b", "c"), ("c", "d"), ("b", "d"), kind="candidate")
+    asked = []
+    assert clusters(images, pairs, asked) == {name: name for name in "abcd"}
+    assert sorted(asked) == [0, 1, 2, 3, 4]
 
 
 def test_nothing_in_nothing_out():

@@ -5,7 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate.hashes import POSES, apply_pose, pose_hashes, thumb32
+from curate.hashes import (
+    FAST_PIXELS,
+    POSES,
+    apply_pose,
+    canonical_poses,
+    exact,
+    fast,
+    pose_hashes,
+)
 
 NAMES = ["same", "rot90", "rot180", "rot270"]
 NAMES += ["mirror", "rot90 mirror", "rot180 mirror", "rot270 mirror"]
@@ -59,13 +67,133 @@ def test_every_pose_is_bit_identical_to_imagehash_on_the_posed_thumbnail(make, c
     assert ours == reference(apply_pose(thumb, POSES[column]))
 
 
-@pytest.mark.parametrize("shape", [(480, 640), (61, 33), (32, 32), (20, 25)])
-@pytest.mark.parametrize("seed", range(5))
-def test_whole_images_hash_as_imagehash_hashes_them(shape, seed):
-    gray = np.asarray(Image.fromarray(smooth(seed, 64)).resize(shape[::-1]))
-    assert f"{pose_hashes(thumb32(gray)[None])[0, 0]:016x}" == str(
-        imagehash.phash(Image.fromarray(gray))
+def photo(seed, shape):
+    """Something like a photograph of the shape (H, W): soft structure and a little grain."""
+    rng = np.random.default_rng(seed)
+    soft = np.asarray(Image.fromarray(smooth(seed, 64)).resize(shape[::-1]), float)
+    grain = rng.normal(0, rng.uniform(0, 8), shape)
+    return np.clip(soft * rng.uniform(0.3, 1) + grain + rng.uniform(0, 40), 0, 255).astype(np.uint8)
+
+
+def references(gray):
+    """imagehash's phash and dhash of the image really turned and mirrored."""
+    posed = [Image.fromarray(apply_pose(gray, pose)) for pose in POSES]
+    return tuple(
+        np.array([int(str(function(image)), 16) for image in posed], np.uint64)
+        for function in (imagehash.phash, imagehash.dhash)
     )
+
+
+def bits_apart(a, b):
+    return np.bitwise_count(a ^ b)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), height=st.integers(9, 300), width=st.integers(9, 300))
+def test_exact_hashes_equal_imagehash_on_the_really_turned_and_mirrored_image(seed, height, width):
+    gray = photo(seed, (height, width))
+    hashed, (phash, dhash) = exact(gray), references(gray)
+    assert hashed.phash.tolist() == phash.tolist()
+    assert hashed.dhash.tolist() == dhash.tolist()
+
+
+@pytest.mark.parametrize("shape", [(480, 640), (1440, 1080), (33, 700), (20, 25), (8, 9), (1, 1)])
+def test_exact_hashes_equal_imagehash_at_any_size(shape):
+    gray = noise(7, 1440)[: shape[0], : shape[1]]
+    hashed, (phash, dhash) = exact(gray), references(gray)
+    assert hashed.dhash.tolist() == dhash.tolist()
+    if shape != (1, 1):  # flat: imagehash's coefficients are rounding noise
+        assert hashed.phash.tolist() == phash.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), height=st.integers(24, 150), width=st.integers(24, 150))
+def test_fast_hashes_of_a_small_image_are_pillows_but_for_ties(seed, height, width):
+    gray = photo(seed, (height, width))
+    quick, thorough = fast(gray), exact(gray)
+    assert bits_apart(quick.phash[[0, 2, 4, 6]], thorough.phash[[0, 2, 4, 6]]).max() <= 4
+    assert bits_apart(quick.dhash[[0, 2, 4, 6]], thorough.dhash[[0, 2, 4, 6]]).max() <= 4
+
+
+def test_fast_hashes_are_near_exact_ones_on_average():
+    rng = np.random.default_rng(0)
+    apart = []
+    for seed in range(60):
+        gray = photo(seed, tuple(rng.integers(100, 700, 2)))
+        quick, thorough = fast(gray), exact(gray)
+        apart.append(
+            [bits_apart(quick.phash, thorough.phash), bits_apart(quick.dhash, thorough.dhash)]
+        )
+    phash, dhash = np.mean(apart, axis=(0, 2))
+    assert phash < 0.3
+    assert dhash < 0.5
+    assert np.max(apart) <= 8
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_a_strip_longer_than_the_limit_is_hashed_too(side):
+    strip = np.tile(np.linspace(0, 255, 2 * FAST_PIXELS + 1).astype(np.uint8), (side, 1))
+    assert bits_apart(fast(strip).phash, exact(strip).phash).max() <= 8
+    assert fast(strip.T).dhash[0] == 0  # no pixel is brighter than its left neighbour
+    assert fast(strip).dhash[0] == 2**64 - 1
+    assert fast(strip).dhash[4] == 0  # mirrored
+
+
+@pytest.mark.parametrize("hash_it", [exact, fast])
+def test_a_flat_image_has_equal_poses_and_may_lie_in_any_of_them(hash_it):
+    hashed = hash_it(np.full((300, 400), 90, np.uint8))
+    assert set(hashed.phash.tolist()) == {2**63}
+    assert not hashed.dhash.any()
+    assert hashed.canonical == 0b11111111
+
+
+@pytest.mark.parametrize("hash_it", [exact, fast])
+def test_dtypes_and_shapes(hash_it):
+    hashed = hash_it(photo(0, (60, 80)))
+    assert hashed.phash.dtype == hashed.dhash.dtype == np.uint64
+    assert hashed.phash.shape == hashed.dhash.shape == (8,)
+    assert isinstance(hashed.canonical, int)
+
+
+@given(seed=st.integers(0, 2**32 - 1), pose=st.sampled_from(range(8)))
+@settings(max_examples=60, deadline=None)
+def test_an_image_and_itself_turned_share_a_canonical_hash(seed, pose):
+    gray = smooth(seed, 64)
+    one, other = exact(gray), exact(apply_pose(gray, POSES[pose]))
+    canonical = [
+        {int(image.phash[p]) for p in range(8) if image.canonical >> p & 1}
+        for image in (one, other)
+    ]
+    assert canonical[0] & canonical[1]
+
+
+def test_the_canonical_pose_is_bright_at_the_left_and_less_so_at_the_top():
+    y, x = np.mgrid[:32, :32]
+    thumb = (240 - 4 * x - 2 * y).astype(np.uint8)
+    assert canonical_poses(thumb[None]).tolist() == [1]
+    for number, pose in enumerate(POSES):
+        mask = int(canonical_poses(apply_pose(thumb, pose)[None])[0])
+        canonical = apply_pose(apply_pose(thumb, pose), POSES[mask.bit_length() - 1])
+        assert mask.bit_count() == 1, number
+        assert canonical.tolist() == thumb.tolist()
+
+
+@pytest.mark.parametrize(("down", "poses"), [(0.4, 1), (0.2, 2), (3.9, 2), (3.4, 1)])
+def test_an_image_near_the_border_of_two_poses_has_both(down, poses):
+    y, x = np.mgrid[:32, :32]
+    thumb = np.rint(200 - 4 * x - down * y).astype(np.uint8)
+    assert int(canonical_poses(thumb[None])[0]).bit_count() == poses
+
+
+def test_few_images_have_more_than_one_canonical_pose():
+    noise = np.random.default_rng(0).normal(size=(500, 32, 32))
+    walks = noise.cumsum(1).cumsum(2)  # amplitudes fall with frequency, as in photographs
+    walks = 128 + 40 * (walks - walks.mean((1, 2), keepdims=True)) / walks.std(
+        (1, 2), keepdims=True
+    )
+    bits = np.bitwise_count(canonical_poses(walks.clip(0, 255).astype(np.uint8)))
+    assert bits.min() == 1
+    assert bits.mean() < 1.4
 
 
 def test_a_batch_is_hashed_as_its_members_are():

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.splits import FRACTIONS, assign, column_links, groups
+from curate import groups as grouping
+from curate.splits import FRACTIONS, assign, components, smallest
 
 NOTHING = pd.Series(dtype=object)
 
@@ -37,6 +38,13 @@ def link(*pairs):
     return np.array(pairs, dtype=object).reshape(-1, 2)
 
 
+def groups(ids, links):
+    """Return the group of each id: the smallest that it is linked to."""
+    nodes, names = pd.factorize(np.concatenate([ids, links.ravel()]))
+    component = components(len(names), nodes[len(ids) :].reshape(-1, 2))
+    return smallest(names, component)[nodes[: len(ids)]]
+
+
 # ----------------------------------------------------------------------------------- groups
 
 
@@ -58,7 +66,7 @@ def test_no_images_have_no_groups():
     assert groups(np.array([], object), link()).tolist() == []
 
 
-def test_columns_link_by_subject_clip_and_parent_but_not_by_nulls():
+def test_subject_clip_and_parent_link_and_nulls_do_not():
     images = pd.DataFrame(
         {
             "image_id": list("abcdefg"),
@@ -67,8 +75,31 @@ def test_columns_link_by_subject_clip_and_parent_but_not_by_nulls():
             "parent_id": [None, None, None, "c", None, None, None],
         }
     )
-    found = groups(images.image_id.to_numpy(object), column_links(images))
+    places = images.iloc[:0].drop(columns="parent_id")
+    pairs = pd.DataFrame({name: [] for name in ("a", "b", "kind", "similarity")})
+    found = grouping.grouped(images, places, pairs, pd.Series(dtype=object))
     assert found.tolist() == ["a", "a", "a", "a", "e", "f", "g"]
+
+
+def test_a_second_place_links_too_and_pairs_as_far_as_they_are_the_same_picture():
+    images = pd.DataFrame({"image_id": list("abcdef"), "subject": ["s", "t", None, None, "u", "v"]})
+    images = images.assign(clip=None, parent_id=None)
+    places = pd.DataFrame({"image_id": ["c"], "subject": ["s"], "clip": [None]})
+    pairs = pd.DataFrame(
+        [("b", "d", "candidate", 0.979), ("d", "e", "candidate", 0.98),
+         ("b", "f", "candidate", 0.5), ("c", "d", "candidate", 0.5)],
+        columns=["a", "b", "kind", "similarity"],
+    )  # fmt: skip
+    said = pd.Series({"b": "bonafide", "f": "attack/print", "c": "bonafide", "d": "attack/print"})
+    found = grouping.grouped(images, places, pairs, said)
+    # b and f differ but are known to be two people; b and d differ, d is of nobody known.
+    assert found.tolist() == ["a", "a", "a", "a", "a", "f"]
+
+
+def test_a_long_chain_is_one_component():
+    order = np.random.default_rng(0).permutation(20_000)
+    found = components(len(order), np.stack([order[:-1], order[1:]], 1))
+    assert not found.any()
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12))
@@ -322,6 +353,32 @@ def test_no_group_straddles_splits_and_later_runs_never_change_earlier_ones(worl
         again.sort_values("image_id", ignore_index=True),
         second.sort_values("image_id", ignore_index=True),
     )
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["assign", "assign", "redraw"]), st.integers(1, 20)), max_size=6
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(world=worlds(), steps=STEPS)
+def test_no_group_straddles_splits_after_any_sequence_of_ingests_and_redraws(world, steps):
+    """Each step brings in the images up to a number and the links among them, or deals anew."""
+    images, *links = world
+    links = [*links[0], *links[1]]
+    images["official_split"] = images.official_split.astype(object)
+    existing, there = NOTHING, 0
+    for verb, number in steps:
+        there = max(there, number)
+        seen = images.iloc[:there]
+        known = set(seen.image_id)
+        tied = [pair for pair in links if known.issuperset(pair)]
+        before, drawn = run(seen, tied, NOTHING if verb == "redraw" else existing, number)
+        check_no_straddling(before, drawn)
+        trusted = before.set_index("image_id").eligible
+        fresh = drawn[~drawn.image_id.isin(existing.index)] if verb == "assign" else drawn
+        assert trusted[fresh.image_id[fresh.split.isin(["dev", "test"])]].all()
+        existing = drawn.set_index("image_id").split.dropna()
 
 
 @settings(max_examples=20, deadline=None)

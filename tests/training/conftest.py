@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from curate import runs, workspace
-from curate.sources import uri_of
+from curate.places import uri_of
 from curate.workspace import Workspace
 
 torch.set_num_threads(1)  # tiny networks: more threads only wait for one another

@@ -1,0 +1,222 @@
+"""How far the pixels of two pictures agree once one is laid upon the other.
+
+The one is turned and mirrored by its pose, shifted, scaled and sheared onto the other (ECC:
+Evangelidis and Psarakis, PAMI 30(10), 2008), its tones bent by a power law, as cameras and editors
+do, and what is burnt out is left aside. What remains must agree as a whole and in every patch.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.hashes import Pose, apply_pose
+
+SIDE = 64  # pixels of the square to which both pictures are reduced
+FLAT = 0.5  # grey levels: less standard deviation than this is an image without a pattern
+SAME_LEVEL = 2.0  # grey levels by which two flat images may differ and still agree
+LEAST_OVERLAP = 0.5  # share of the square: two crops of 8 % a side share 0.65, or more
+STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
+SMOOTHING = 5  # pixels of the Gaussian that the alignment uses
+SOFTENED = 0.7  # pixels: the grids of two crops differ by half a pixel, and that is no difference
+BURNT = (3, 250)  # grey levels outside of which a tone has no partner
+LEAST_SEEN = 0.35  # share of the square that must not be burnt, else all of it is compared
+# A gamma of 0.6 and back, with a margin.
+POWERS = np.exp(np.linspace(np.log(0.5), np.log(2), 9)).astype(np.float32)
+PATCHES = 4  # a side
+LEAST_PATCH = 0.4  # share of a patch that must be seen
+SLACK = 0.3  # of the picture's standard deviation: what a flat patch may differ by
+CONVINCING = 0.99  # an agreement that spares us other beginnings
+
+Gray = NDArray[np.uint8]
+Small = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Warp: TypeAlias = NDArray[np.float32]  # (2, 3): from pixels of the one square to the other's
+
+
+class Spot(NamedTuple):
+    """Where the face is: its middle and size in pixels of the picture, as `facehash` takes them."""
+
+    x: float
+    y: float
+    size: float
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A picture to compare: grey (H, W) of any scale, and its face where it is known."""
+
+    gray: Gray
+    spot: Spot | None = None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far picture a, posed, agrees with b.
+
+    Attributes:
+        similarity: normalised correlation over what both show, in [-1, 1].
+        worst: least share of a patch of b that a explains, at most 1; patches of 1/16.
+        area: what b shows, as a share of a: below 1, b is a crop of a.
+        degrees: by which a is turned clockwise to lie on b.
+        scale: pixels of a to a pixel of b, in the pixels of the two views.
+        brighter: grey levels by which b is brighter than a.
+        contrast: standard deviation of b over that of a.
+    """
+
+    similarity: float
+    worst: float
+    area: float = 1.0
+    degrees: float = 0.0
+    scale: float = 1.0
+    brighter: float = 0.0
+    contrast: float = 1.0
+
+
+def posed(view: View, pose: Pose) -> View:
+    """Return the picture turned and mirrored by ``pose``."""
+    spot = view.spot and moved(view.spot, view.gray.shape, pose)
+    return View(apply_pose(view.gray, pose), spot)
+
+
+def moved(spot: Spot, shape: tuple[float, ...], pose: Pose) -> Spot:
+    """Return where ``spot`` of a picture of ``shape`` (H, W) comes to lie by ``pose``."""
+    x, y, size = spot
+    height, width = shape[:2]
+    for _ in range(pose.turn // 90):
+        x, y, height, width = height - y, x, width, height
+    return Spot(width - x if pose.mirror else x, y, size)
+
+
+def agree(a: View, b: View, pose: Pose) -> Agreement:
+    """Return how far picture ``a``, turned by ``pose``, agrees with ``b``.
+
+    The alignment begins with the frames laid upon each other, and, unless that convinces, with the
+    faces. Two flat pictures agree (1) where their grey levels do, else not (0); a flat one agrees
+    with no other (0). Pictures that no small affine brings together are compared as they lie.
+    """
+    a = posed(a, pose)
+    moving, fixed = _reduced(a.gray), _reduced(b.gray)
+    flat = [bool(image.std() < FLAT) for image in (moving, fixed)]
+    if any(flat):
+        same = float(all(flat) and abs(moving.mean() - fixed.mean()) <= SAME_LEVEL)
+        return Agreement(same, same)
+    best, how = _compared(moving, fixed, _beginnings(a, b)[0]), None
+    for beginning in _beginnings(a, b):
+        warp = _aligned(moving, fixed, beginning)
+        found = _compared(moving, fixed, warp) if warp is not None else None
+        if found and (best is None or found.similarity > best.similarity):
+            best, how = found, warp
+        if best and best.similarity >= CONVINCING:
+            break
+    if best is None:
+        return Agreement(0.0, 0.0)
+    return best if how is None else _described(best, how, a.gray.shape, b.gray.shape)
+
+
+def _reduced(gray: Gray) -> Small:
+    small: Small = cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return small
+
+
+def _beginnings(a: View, b: View) -> list[Warp]:
+    """Return frame on frame, and face on face where both are known."""
+    frames: Warp = np.eye(2, 3, dtype=np.float32)
+    if a.spot is None or b.spot is None or not a.spot.size > 0 or not b.spot.size > 0:
+        return [frames]
+    (tall, wide), (high, broad) = a.gray.shape, b.gray.shape
+    zoom = a.spot.size / b.spot.size
+    x_scale, y_scale = zoom * broad / wide, zoom * high / tall
+    x = SIDE * (a.spot.x / wide - x_scale * b.spot.x / broad)
+    y = SIDE * (a.spot.y / tall - y_scale * b.spot.y / high)
+    corner = 0.5  # a pixel's middle lies half a pixel from its corner
+    faces = [
+        [x_scale, 0, x + corner * (x_scale - 1)],
+        [0, y_scale, y + corner * (y_scale - 1)],
+    ]
+    return [frames, np.array(faces, dtype=np.float32)]
+
+
+def _aligned(moving: Small, fixed: Small, beginning: Warp) -> Warp | None:
+    try:
+        _, warp = cv2.findTransformECC(
+            fixed, moving, beginning.copy(), cv2.MOTION_AFFINE, STEPS, None, SMOOTHING
+        )
+    except cv2.error:  # it did not converge
+        return None
+    return np.asarray(warp, dtype=np.float32)
+
+
+def _compared(moving: Small, fixed: Small, warp: Warp) -> Agreement | None:
+    """Compare where the two overlap; None where that is too little."""
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = (SIDE, SIDE)
+    overlap = cv2.warpAffine(np.ones_like(moving), warp, size, flags=how) > 0.999
+    if overlap.mean() < LEAST_OVERLAP:
+        return None
+    moved = cv2.warpAffine(moving, warp, size, flags=how, borderMode=cv2.BORDER_REPLICATE)
+    seen = overlap & _has_tone(moved) & _has_tone(fixed)
+    seen = seen if seen.mean() >= LEAST_SEEN else overlap
+    x, y = (cv2.GaussianBlur(image, (0, 0), SOFTENED) for image in (moved, fixed))
+    similarity, bent = _bent(x, y, seen)
+    return Agreement(
+        similarity,
+        _worst_patch(bent, y, seen),
+        brighter=float(y[seen].mean() - x[seen].mean()),
+        contrast=float(y[seen].std() / max(x[seen].std(), FLAT)),
+    )
+
+
+def _has_tone(image: Small) -> Mask:
+    return (image > BURNT[0]) & (image < BURNT[1])
+
+
+def _bent(x: Small, y: Small, seen: Mask) -> tuple[float, Small]:
+    """Bend the tones of x towards y: the best correlation of gain * x^power + offset, and that."""
+    tones = np.maximum(x, 0) / np.float32(255)
+    bent: list[Small] = [tones**power for power in POWERS]
+    scores = [_correlation(each[seen], y[seen]) for each in bent]
+    best = int(np.argmax(scores))
+    inside, target = bent[best][seen], y[seen]
+    gain = scores[best] * target.std() / max(float(inside.std()), 1e-6)
+    return scores[best], gain * (bent[best] - inside.mean()) + target.mean()
+
+
+def _correlation(x: Small, y: Small) -> float:
+    x, y = x - x.mean(), y - y.mean()
+    norm = float(np.linalg.norm(x) * np.linalg.norm(y))
+    return float(np.clip((x * y).sum() / norm, -1, 1)) if norm else 0.0
+
+
+def _worst_patch(bent: Small, y: Small, seen: Mask) -> float:
+    """Return the least of 1 - squared error / (variance of the patch + that of a slack)."""
+    slack = (SLACK * float(y[seen].std())) ** 2
+    shares = [1.0]
+    for patch in np.ndindex(PATCHES, PATCHES):
+        area = tuple(slice(n * SIDE // PATCHES, (n + 1) * SIDE // PATCHES) for n in patch)
+        inside = seen[area]
+        if inside.mean() >= LEAST_PATCH:
+            target = y[area][inside]
+            error = float(((bent[area][inside] - target) ** 2).mean())
+            shares.append(1 - error / (float(target.var()) + slack))
+    return min(shares)
+
+
+def _described(
+    found: Agreement, warp: Warp, shape: tuple[int, ...], onto: tuple[int, ...]
+) -> Agreement:
+    """Add what the alignment says; ``shape`` is that of a, posed, ``onto`` that of b."""
+    square = warp[:, :2].astype(float)
+    pixels = np.diag(shape[1::-1]) @ square @ np.diag(1 / np.array(onto[1::-1], dtype=float))
+    turned = np.arctan2(pixels[1, 0] - pixels[0, 1], pixels[0, 0] + pixels[1, 1])
+    return Agreement(
+        found.similarity,
+        found.worst,
+        area=float(abs(np.linalg.det(square))),
+        degrees=-float(np.degrees(turned)),
+        scale=float(np.sqrt(abs(np.linalg.det(pixels)))),
+        brighter=found.brighter,
+        contrast=found.contrast,
+    )

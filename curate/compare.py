@@ -1,0 +1,170 @@
+"""The pixels of proposed pairs, read from the originals and compared, each pair at most once."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import combinations
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate import assets, crops, duplicates, engine, eyes
+from curate.agreement import Agreement, Spot, View, agree, moved, posed
+from curate.errors import SourceError
+from curate.facehash import centre_and_spread
+from curate.hashes import POSES
+from curate.landmarks import LandmarkReader
+from curate.relations import inverse, relation
+
+SIDE = 128  # pixels of the shorter side at which two images are compared
+FACE_SIDE = 480  # and at which the state of a face is read
+CACHED = 4096  # grey images of the former size kept: about 100 MB
+WORST_OF = 6  # members of a cluster, those least like the copy kept, compared with each other
+
+
+class Comparer:
+    """Compares rows of ``pairs`` (a, b, pose, other_pose) of images whose rows are ``facts``.
+
+    ``facts`` is indexed by image_id and has the columns of `images` and label_key.
+    """
+
+    def __init__(
+        self, pairs: pd.DataFrame, facts: pd.DataFrame, *, min_similarity: float, threads: int
+    ) -> None:
+        self._pairs, self._facts = pairs, facts
+        self._columns = {name: pairs[name].tolist() for name in ("a", "b", "pose", "other_pose")}
+        self._rows = facts.drop(columns=["phash", "dhash"], errors="ignore").to_dict("index")
+        self._min_similarity, self._threads = min_similarity, threads
+        self._found: dict[int, tuple[int, Agreement, bool | None]] = {}
+        self._view = lru_cache(CACHED)(self._read)
+        self._aspect = lru_cache(CACHED)(self._read_aspect)
+        self._reader: LandmarkReader | None = None
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The rows compared so far, in order."""
+        return np.array(sorted(self._found), dtype=np.int64)
+
+    def compare(self, rows: Sequence[int] | NDArray[np.int64]) -> None:
+        """Compare these rows, by threads."""
+        new = [int(row) for row in rows if int(row) not in self._found]
+        results = engine.mapped(self._compared, new, threads=self._threads)
+        self._found.update(zip(new, results, strict=True))
+
+    def confirm(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which of these rows are duplicates."""
+        self.compare(rows)
+        return (self.judged(rows)["kind"] == "duplicate").to_numpy(bool)
+
+    def judged(self, rows: NDArray[np.int64]) -> pd.DataFrame:
+        """Return these rows, compared, with similarity, worst_patch, same_state, relation, kind."""
+        found = [self._found[int(row)] for row in rows]
+        pairs = self._pairs.iloc[rows].assign(
+            pose=[pose for pose, _, _ in found],
+            similarity=np.array([each.similarity for _, each, _ in found], np.float32),
+            worst_patch=np.array([each.worst for _, each, _ in found], np.float32),
+            same_state=pd.Series([state for _, _, state in found], dtype=object).to_numpy(),
+            relation=[self._words(int(row)) for row in rows],
+        )
+        return duplicates.judge(pairs, self._facts, min_similarity=self._min_similarity)
+
+    def worst_inside(self, judged: pd.DataFrame) -> pd.Series:
+        """Return cluster -> least similarity of two of its members, of rows that have a cluster.
+
+        The members are those of ``judged``. Of more than WORST_OF the ones least like the copy kept
+        are compared with each other.
+        """
+        clusters = judged[judged["cluster"] != ""].groupby("cluster")
+        found = engine.mapped(self._worst_of, [rows for _, rows in clusters], threads=self._threads)
+        return pd.Series(list(found), list(clusters.groups), dtype=np.float32)
+
+    def _worst_of(self, rows: pd.DataFrame) -> float:
+        kept = rows["cluster"].iloc[0]
+        rows = rows[(rows["a"] == kept) | (rows["b"] == kept)].nsmallest(WORST_OF, "similarity")
+        views = []
+        for a, b, pose in zip(rows["a"], rows["b"], rows["pose"], strict=True):
+            towards = POSES[pose] if b == kept else inverse(POSES[pose])
+            view = self._view(a if b == kept else b)
+            views += [posed(view, towards)] if view else []
+        each = [agree(one, other, POSES[0]).similarity for one, other in combinations(views, 2)]
+        return min([float(rows["similarity"].min()), *each])
+
+    def _compared(self, row: int) -> tuple[int, Agreement, bool | None]:
+        """Return pose, agreement and whether the faces are in one state; nan where one is gone."""
+        a, b = self._view(self._columns["a"][row]), self._view(self._columns["b"][row])
+        pose, other = self._columns["pose"][row], self._columns["other_pose"][row]
+        if a is None or b is None:
+            return pose, Agreement(np.nan, np.nan), None
+        found = agree(a, b, POSES[pose])
+        if other >= 0 and found.similarity < self._min_similarity:
+            second = agree(a, b, POSES[other])
+            if second.similarity > found.similarity:
+                pose, found = other, second
+        like = found.similarity >= self._min_similarity and found.worst >= duplicates.WORST_PATCH
+        return pose, found, self._same_state(row, pose) if like else None
+
+    def _same_state(self, row: int, pose: int) -> bool | None:
+        one, other = (self._rows[self._columns[side][row]] for side in ("a", "b"))
+        if not (_given(one["face"]) and _given(other["face"])):
+            return True  # no face was looked for
+        flips = POSES[pose].mirror ^ (one["mirror"] == "yes") ^ (other["mirror"] == "yes")
+        a, b = (self._aspect(self._columns[side][row]) for side in ("a", "b"))
+        return eyes.compare(a, b, mirrored=flips)
+
+    def _read(self, image_id: str) -> View | None:
+        """Return the image as stored, EXIF applied, in grey; None where its original is gone."""
+        row = self._rows[image_id] | {"image_id": image_id}
+        try:
+            rgb = crops.read_stored(row, min_side=SIDE).rgb
+        except SourceError:
+            return None
+        gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        factor = SIDE / min(gray.shape)
+        if factor < 1:
+            gray = cv2.resize(gray, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        return View(gray.astype(np.uint8), _spot(row, gray.shape[1] / row["width"]))
+
+    def _read_aspect(self, image_id: str) -> eyes.Aspect | None:
+        row = self._rows[image_id] | {"image_id": image_id}
+        try:
+            rgb, scale = crops.read_upright(row, min_side=FACE_SIDE)
+        except SourceError:
+            return None
+        if self._reader is None:
+            self._reader = LandmarkReader(assets.path("face_landmarker"))
+        return eyes.aspect(rgb, crops.face_of(row, scale), self._reader)
+
+    def _words(self, row: int) -> str:
+        """Say what was done to a; only the pose where the two are not one picture."""
+        pose, found, _ = self._found[row]
+        if not found.similarity >= self._min_similarity:
+            return POSES[pose].name
+        one, other = (self._rows[self._columns[side][row]] for side in ("a", "b"))
+        zoom = _reduction(one) / _reduction(other)
+        sharp = [float(each["sharpness"] or np.nan) for each in (one, other)]
+        return relation(POSES[pose], found, zoom=zoom, blur=sharp[0] / sharp[1])
+
+
+def _reduction(row: crops.Row) -> float:
+    """Return how many pixels of the original make one of its view."""
+    return max(min(int(row["width"]), int(row["height"])) / SIDE, 1.0)
+
+
+def _given(value: object) -> bool:
+    """Tell whether a column of lists has a value here."""
+    return isinstance(value, list | np.ndarray)
+
+
+def _spot(row: crops.Row, scale: float) -> Spot | None:
+    """Return where the face lies in the image as stored, ``scale`` times its size."""
+    if not _given(row["landmarks"]):
+        return None
+    x, y, size = centre_and_spread(np.asarray(row["landmarks"], float).reshape(-1, 2) * scale)
+    turn = max(int(row["turn"]), 0)
+    shape = int(row["height"]) * scale, int(row["width"]) * scale
+    upright = shape[::-1] if turn % 180 else shape
+    if row["mirror"] == "yes":
+        x = upright[1] - x
+    back = next(pose for pose in POSES if not pose.mirror and pose.turn == -turn % 360)
+    return moved(Spot(x, y, size), upright, back)

@@ -1,0 +1,110 @@
+"""Which images may be copies of each other: by the hash of the frame, or by that of the face."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate import facehash
+from curate.hashes import POSES
+from curate.neighbours import cross_join, match, self_join
+
+Hashes = NDArray[np.uint64]
+UNDECIDED = -1  # of `turn`: hashed as if not turned
+
+_POSE = {(pose.turn, pose.mirror): n for n, pose in enumerate(POSES)}
+
+
+def proposed(fresh: pd.DataFrame, old: pd.DataFrame, radius: int, threads: int) -> pd.DataFrame:
+    """Return a, b, pose, distance, other_pose: each pair of new with new, and new with old, once.
+
+    ``fresh`` and ``old`` are rows of `images`; the first of a crowd of equal hashes stands for it.
+    POSES[pose] turns a into b; `distance` is in bits of the hash that is near, the frame's where
+    both are. `other_pose` is that of the face where it is another one, else -1.
+    """
+    frames = [
+        _by_frame(fresh, None, radius, threads),
+        _by_frame(fresh, old, radius, threads),
+        _by_face(fresh, None, radius, threads),
+        _by_face(fresh, old, radius, threads),
+    ]
+    pairs = pd.concat(frames, ignore_index=True)
+    twice = pairs.duplicated(["a", "b"])
+    again = pairs[twice].drop_duplicates(["a", "b"]).set_index(["a", "b"])["pose"]
+    pairs = pairs[~twice].reset_index(drop=True)
+    other = again.reindex(pd.MultiIndex.from_frame(pairs[["a", "b"]])).fillna(-1).to_numpy(int)
+    return pairs.assign(other_pose=np.where(other == pairs["pose"], -1, other))
+
+
+def _by_frame(
+    fresh: pd.DataFrame, old: pd.DataFrame | None, radius: int, threads: int
+) -> pd.DataFrame:
+    partners = fresh if old is None else old
+    hashes, masks = _hashes(fresh, "phash"), fresh["canonical"].to_numpy(np.uint8)
+    if old is None:
+        found = self_join(hashes, masks, radius, threads=threads)
+    else:
+        others = _hashes(old, "phash"), old["canonical"].to_numpy(np.uint8)
+        found = cross_join(hashes, masks, *others, radius, threads=threads)
+    return _frame(fresh, partners, found.i, found.j, found.pose, found.distance)
+
+
+def _by_face(
+    fresh: pd.DataFrame, old: pd.DataFrame | None, radius: int, threads: int
+) -> pd.DataFrame:
+    """Ask with the squares about each new face for the first square of any other, or mirrored."""
+    fresh = fresh[fresh["face_phash"].notna()]
+    partners = fresh if old is None else old[old["face_phash"].notna()]
+    asks, answers = _hashes(fresh, "face_phash"), _hashes(partners, "face_phash")
+    answering = np.concatenate([answers[:, 0], answers[:, facehash.MIRRORED]])
+    found = match(
+        np.ascontiguousarray(asks[:, : facehash.MIRRORED]), answering, radius, threads=threads
+    )
+    mirrored, j = np.divmod(found.j, max(len(partners), 1))
+    column = np.where(mirrored == 1, facehash.MIRRORED, 0)
+    asked = _hashes(fresh, "face_dhash")[found.i, found.p]
+    given = _hashes(partners, "face_dhash")[j, column]
+    near = np.bitwise_count(asked ^ given) <= facehash.DHASH_RADIUS
+    if old is None:
+        near &= found.i != j
+    i, j, mirrored, distance = found.i[near], j[near], mirrored[near], found.distance[near]
+    if old is None:
+        i, j = np.minimum(i, j), np.maximum(i, j)
+    pose = _stored_pose(fresh["turn"].to_numpy()[i], partners["turn"].to_numpy()[j], mirrored)
+    frame = _frame(fresh, partners, i, j, pose, distance)
+    return frame.sort_values("distance", kind="stable").drop_duplicates(["a", "b"])
+
+
+def _stored_pose(
+    turn_a: NDArray[np.integer], turn_b: NDArray[np.integer], mirrored: NDArray[np.integer]
+) -> NDArray[np.int8]:
+    """Return the index of the pose that turns a, as stored, into b, whose upright faces match."""
+    a, b = (np.where(turn == UNDECIDED, 0, turn) for turn in (turn_a, turn_b))
+    turn = np.where(mirrored == 1, a + b, a - b) % 360
+    pairs = zip(turn.tolist(), (mirrored == 1).tolist(), strict=True)
+    return np.fromiter((_POSE[pair] for pair in pairs), np.int8, len(turn))
+
+
+def _hashes(images: pd.DataFrame, column: str) -> Hashes:
+    """Return (N, 8) uint64 of a column of lists of int64."""
+    if images.empty:
+        return np.empty((0, len(POSES)), dtype=np.uint64)
+    flat = np.concatenate(images[column].to_numpy(object))
+    return flat.astype(np.int64, copy=False).reshape(len(images), -1).view(np.uint64)
+
+
+def _frame(
+    fresh: pd.DataFrame,
+    partners: pd.DataFrame,
+    i: NDArray[np.integer],
+    j: NDArray[np.integer],
+    pose: NDArray[np.integer],
+    distance: NDArray[np.integer],
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "a": fresh["image_id"].to_numpy(object)[i],
+            "b": partners["image_id"].to_numpy(object)[j],
+            "pose": np.asarray(pose, np.int8),
+            "distance": np.asarray(distance, np.int16),
+        }
+    )

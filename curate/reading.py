@@ -1,0 +1,149 @@
+"""From items to what is known of each file: on record, staged by a killed run, or examined now."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curate import assets, engine, places
+from curate.catalogue import Catalogue
+from curate.config import Config
+from curate.examine import examine
+from curate.faces import FaceDetector
+from curate.orient import Detect
+from curate.sources import Item
+from curate.staging import KEY, Staging
+from curate.yunet import YuNetDetector
+
+Track = Callable[[Iterator[Any], int, str], Iterator[Any]]
+NOTHING = {"turn": -1, "mirror": "no", "exif_orientation": 1}
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the catalogue has of these files: their rows by place, and the ids of all contents."""
+
+    files: pd.DataFrame
+    image_ids: frozenset[str]
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, uris: Sequence[str]) -> "Known":
+        """Read the places among ``uris``, and every image_id."""
+        columns = ["image_id", *KEY]
+        images = catalogue.read("images", [*columns, "reason"])
+        readable = images[images["reason"] != "unreadable"]  # those get another try each time
+        files = pd.concat([readable[columns], catalogue.read("places", columns)])
+        return cls(files[files["uri"].isin(uris)], frozenset(images["image_id"]))
+
+
+def files_of(items: Sequence[Item]) -> pd.DataFrame:
+    """Return one row per item: its place and what that says; `labels` are tuples of Given."""
+    return pd.DataFrame(
+        {
+            "uri": [item.uri for item in items],
+            "bytes": np.array([item.size for item in items], np.int64),
+            "mtime_ns": np.array([item.mtime_ns for item in items], np.int64),
+            "source": [item.source for item in items],
+            "subject": pd.Series([item.subject for item in items], dtype=object),
+            "clip": pd.Series([item.clip for item in items], dtype=object),
+            "official_split": pd.Series([item.split for item in items], dtype=object),
+            "shows": [item.shows for item in items],
+            "given_box": pd.Series([item.box for item in items], dtype=object),
+            "labels": pd.Series([item.labels for item in items], dtype=object),
+        }
+    )
+
+
+def read(
+    items: Sequence[Item],
+    known: Known,
+    staging: Staging,
+    detect: Detect | None,
+    config: Config,
+    track: Track,
+) -> tuple[pd.Series, pd.DataFrame]:
+    """Return the image_id of each item, and the columns of `images` of contents not on record.
+
+    What is examined is staged at once, so a killed run goes on where it stopped and only a part of
+    the records is ever held as Python objects. The result has one row per content.
+    """
+    key = pd.MultiIndex.from_arrays(
+        [[i.uri for i in items], [i.size for i in items], [i.mtime_ns for i in items]]
+    )
+    ids = _by_place(known.files).reindex(key)
+    ids = ids.fillna(_by_place(_staged(staging)).reindex(key))
+    missing = np.flatnonzero(ids.isna()).tolist()
+    work = _worker(known.image_ids, detect, config)
+    results = engine.mapped(
+        work, [items[n] for n in missing], threads=engine.threads(config.threads)
+    )
+    found: list[str] = []
+    try:
+        for record in track(results, len(missing), "reading"):
+            found.append(record["image_id"])
+            if "status" in record:
+                staging.add(record)
+    finally:
+        staging.flush()
+    image_ids = ids.to_numpy(object)
+    image_ids[missing] = found
+    return pd.Series(image_ids), _records(staging, set(image_ids) - known.image_ids)
+
+
+def _by_place(files: pd.DataFrame) -> pd.Series:
+    by_place = files.set_index(list(KEY))["image_id"]
+    once: pd.Series = by_place[~by_place.index.duplicated()]
+    return once
+
+
+def _staged(staging: Staging) -> pd.DataFrame:
+    staged: pd.DataFrame = staging.rows().select([*KEY, "image_id"]).to_pandas()
+    return staged
+
+
+def _records(staging: Staging, wanted: set[str]) -> pd.DataFrame:
+    rows: pd.DataFrame = staging.rows().drop_columns(list(KEY[:1])).to_pandas()
+    rows = rows[rows["image_id"].isin(list(wanted))].drop_duplicates("image_id")
+    return rows.set_index("image_id")
+
+
+def _worker(
+    known: frozenset[str], detect: Detect | None, config: Config
+) -> Callable[[Item], dict[str, Any]]:
+    settings = config.ingest
+
+    def work(item: Item) -> dict[str, Any]:
+        place = {"uri": item.uri, "bytes": item.size, "mtime_ns": item.mtime_ns}
+        try:
+            data = places.read_bytes(item.uri)
+            image_id = places.image_id(item.uri, data)
+        except OSError as error:
+            name = hashlib.sha256(item.uri.encode()).hexdigest()
+            fault = {"image_id": name, "status": "quarantined", "reason": places.reason_of(error)}
+            return NOTHING | fault | place
+        if image_id in known:
+            return {"image_id": image_id}
+        seen = examine(
+            data,
+            detect if item.shows == "face" else None,
+            mode=settings.hashes,
+            judge=settings.quality,
+        )
+        return seen | {"image_id": image_id} | place
+
+    return work
+
+
+def detector(config: Config) -> Detect:
+    """Return what finds faces: YuNet where curate.toml names its file, else what was pulled.
+
+    Raises:
+        AssetError: the file is missing.
+    """
+    if config.ingest.yunet:
+        return YuNetDetector(Path(config.ingest.yunet)).detect
+    return FaceDetector(assets.path("face_landmarker")).detect

@@ -1,0 +1,114 @@
+"""The visible rows of one version of a table, column by column, those of earlier runs first."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+from deltalake import DeltaTable
+
+from curate import schema
+
+WHOLE = 60  # letters of a run id from which the statistics of a file may hold only its beginning
+
+
+@dataclass(frozen=True)
+class Part:
+    """A Parquet file of a table."""
+
+    path: str
+    rows: int
+    run: str  # "" where its rows are of several runs, or nobody knows
+
+
+def parts(folder: Path, run_column: str) -> list[Part]:
+    """Return the files of the newest version of the table in ``folder``, oldest first."""
+    if not DeltaTable.is_deltatable(str(folder)):
+        return []
+    actions = DeltaTable(str(folder)).get_add_actions(flatten=True)
+    names = ["modification_time", "path", "num_records"]
+    names += [f"min.{run_column}", f"max.{run_column}"] if run_column else ["path", "path"]
+    found = []
+    for _, path, rows, low, high in sorted(
+        zip(*(actions[name].to_pylist() for name in names), strict=True), key=itemgetter(0, 1)
+    ):
+        one = run_column and low is not None and low == high and len(low) < WHOLE
+        found.append(Part(str(folder / path), int(rows), low if one else ""))
+    return found
+
+
+def runs_in(part: Part, run_column: str) -> pa.Array:
+    """Return the run of each row of ``part``, as a dictionary."""
+    column = ds.dataset([part.path]).to_table([run_column])[run_column]
+    return column.combine_chunks().dictionary_encode()
+
+
+class Rows:
+    """Reads columns of the visible rows."""
+
+    def __init__(self, found: Sequence[Part], table: str, order: Sequence[str]) -> None:
+        """Read ``found``, of which rows of runs that are not in ``order`` are not visible."""
+        self._schema, self._run_column = schema.TABLES[table], schema.RUN_COLUMN.get(table, "")
+        rank = {run: rank for rank, run in enumerate(order)}
+        self._parts = [part for part in found if not part.run or part.run in rank]
+        self._stretches = self._visible(rank) if self._run_column else None
+        self._datasets: dict[frozenset[str], ds.Dataset] = {}
+
+    def columns(self, names: Iterable[str], coded: Iterable[str] = ()) -> pa.Table:
+        """Return the columns ``names``; those in ``coded`` as dictionaries of few words."""
+        names = list(dict.fromkeys(names))
+        few = frozenset(coded)
+        if not self._parts:
+            return self._as_read(few).empty_table().select(names)
+        rows = self._dataset(few).to_table(names)
+        if self._stretches is None:
+            return rows
+        seen = [rows.slice(start, length) for start, length in self._stretches]
+        return pa.concat_tables(seen) if seen else rows.slice(0, 0)
+
+    def _dataset(self, coded: frozenset[str]) -> ds.Dataset:
+        """Open the files.
+
+        Not through the dataset that deltalake offers: its file system, written in Python, ends 5 of
+        8 processes that read a million rows with "terminate called" on exit (deltalake 1.6.6).
+        """
+        if coded not in self._datasets:
+            options = ds.ParquetReadOptions(dictionary_columns=coded)
+            files = [part.path for part in self._parts]
+            self._datasets[coded] = ds.dataset(
+                files, self._as_read(coded), format=ds.ParquetFileFormat(options)
+            )
+        return self._datasets[coded]
+
+    def _as_read(self, coded: frozenset[str]) -> pa.Schema:
+        """Return the schema of today; a column that is younger than a file reads as null."""
+        words = pa.dictionary(pa.int32(), pa.string())
+        return pa.schema(
+            [field.with_type(words) if field.name in coded else field for field in self._schema]
+        )
+
+    def _visible(self, rank: Mapping[str, int]) -> list[tuple[int, int]]:
+        """Return start and length of the stretches of one visible run each, by order of runs."""
+        found, start = [], 0
+        for part in self._parts:
+            if part.run:
+                found.append((rank[part.run], start, part.rows))
+            else:
+                mixed = _stretches(runs_in(part, self._run_column), rank)
+                found += [(run, start + first, length) for run, first, length in mixed]
+            start += part.rows
+        return [(first, length) for _, first, length in sorted(found, key=itemgetter(0))]
+
+
+def _stretches(runs: pa.DictionaryArray, rank: Mapping[str, int]) -> list[tuple[int, int, int]]:
+    """Return rank, start and length of each stretch of rows of one visible run."""
+    words = [*runs.dictionary.to_pylist(), None]
+    rank_of = np.array([rank.get(word, -1) for word in words])
+    ranks = rank_of[runs.indices.fill_null(len(words) - 1).to_numpy()]
+    starts = np.flatnonzero(np.diff(ranks, prepend=-2))
+    lengths = np.diff(starts, append=len(ranks))
+    every = zip(ranks[starts].tolist(), starts.tolist(), lengths.tolist(), strict=True)
+    return [stretch for stretch in every if stretch[0] >= 0]

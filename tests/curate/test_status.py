@@ -1,0 +1,187 @@
+"""What `curate status` counts, and what a redraw changes."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from curate import runs, workspace
+from curate.resplit import redraw
+from curate.status import BATCHES, overview
+from curate.usable import usable_images
+from curate.workspace import Workspace
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Workspace:
+    return workspace.create(tmp_path / "ws")
+
+
+def image(name: str, **columns: object) -> dict[str, object]:
+    base = {
+        "status": "kept", "reason": "", "turn": 0, "mirror": "no", "origin": "mined",
+        "source": "folder", "face": [0.0, 0, 9, 9],
+    }  # fmt: skip
+    return {"image_id": name, "uri": f"/{name}", **base, **columns}
+
+
+def label(name: str, word: str, *, trusted: bool = True) -> dict[str, object]:
+    kind, _, attack_type = word.partition("/")
+    row = {"image_id": name, "label": kind, "attack_type": attack_type, "trusted": trusted}
+    return {"task": "liveness", "part": "", **row}
+
+
+def write(here: Workspace, verb: str = "ingest", **tables: list[dict[str, object]]) -> str:
+    with runs.start(here, verb, {}) as run:
+        for table, rows in tables.items():
+            run.append(table, pd.DataFrame(rows))
+    return run.run_id
+
+
+def deal(here: Workspace, **splits: str) -> None:
+    rows = [{"image_id": name, "split": split} for name, split in splits.items()]
+    write(here, "ingest", splits=rows)
+
+
+def test_an_empty_workspace(here: Workspace) -> None:
+    view = overview(here)
+    counts = {"images": 0, "kept": 0, "duplicate": 0, "quarantined": 0, "synthetic": 0}
+    assert view.images == counts
+    assert not view.labels
+    assert not any(view.queues.values())
+    assert view.batches == view.runs == []
+    assert view.redrawn == ""
+    assert view.next_steps == ["curate ingest FOLDER_OF_IMAGES"]
+
+
+def test_counts_by_label_and_split_and_what_waits(here: Workspace) -> None:
+    write(
+        here,
+        images=[
+            image("a"), image("b"), image("c", turn=-1), image("d", turn=-1), image("f", face=None),
+            image("e", status="quarantined", reason="no_face"), image("s", origin="synthetic"),
+        ],
+        labels=[
+            label("a", "bonafide"), label("b", "attack/print"), label("f", "bonafide"),
+            label("c", "bonafide"), label("c", "attack/print"),
+        ],
+    )  # fmt: skip
+    deal(here, a="test", b="train", c="train", f="train")
+    soft = {
+        "image_id": "d", "task": "liveness", "part": "", "label": "attack", "attack_type": "print",
+        "probs": [0.3, 0.7, *[0.0] * 8], "confidence": 0.7, "status": "review", "reason": "",
+    }  # fmt: skip
+    write(here, "softlabel", soft_labels=[soft])
+    view = overview(here)
+    assert view.images == {
+        "images": 7, "kept": 6, "duplicate": 0, "quarantined": 1, "synthetic": 1,
+    }  # fmt: skip
+    assert view.labels == {"attack/print": (1, 0, 0), "bonafide": (0, 0, 1)}
+    assert view.queues == {
+        "soft labels to review": 1, "contradictory given labels": 1, "turn undecided": 2,
+    }  # fmt: skip
+    decision = {"task": "liveness", "part": "", "at": "1", "label": "", "attack_type": ""}
+    write(here, "review", decisions=[{**decision, "image_id": "d", "action": "reject"}])
+    assert overview(here).queues == {
+        "soft labels to review": 0, "contradictory given labels": 1, "turn undecided": 1,
+    }  # fmt: skip
+
+
+def test_each_batch_says_what_was_new_and_what_was_not(here: Workspace) -> None:
+    first = write(here, images=[image("a"), image("b", status="duplicate", source="lcc-fasd")])
+    write(here, "softlabel")
+    place = {"image_id": "a", "uri": "/again"}
+    second = write(here, images=[image("c", status="quarantined")], places=[place, place])
+    third = write(here, places=[place])
+    rows = overview(here).batches
+    keys = ("run_id", "sources", "images", "kept", "duplicate", "quarantined", "again")
+    assert [tuple(row[key] for key in keys) for row in rows] == [
+        (first, ["folder", "lcc-fasd"], 2, 1, 1, 0, 0),
+        (second, ["folder"], 1, 0, 0, 1, 2),
+        (third, [], 0, 0, 0, 0, 1),
+    ]
+    assert all(row["started"] for row in rows)
+    runs.undo(here, second)
+    assert [row["run_id"] for row in overview(here).batches] == [first, third]
+
+
+def test_only_the_last_batches_are_shown(here: Workspace) -> None:
+    ids = [write(here, images=[image(f"{n}")]) for n in range(BATCHES + 1)]
+    assert [row["run_id"] for row in overview(here).batches] == ids[1:]
+
+
+def redrawn(here: Workspace, seed: int) -> str:
+    drawn = redraw(here.catalogue, seed=seed)
+    rows = drawn.loc[~drawn["contamination"], ["image_id", "split"]]
+    with runs.start(here, "resplit", {"seed": seed}) as run:
+        run.append("splits", rows)
+    return run.run_id
+
+
+def test_a_redraw_deals_everything_anew_and_says_so_until_it_is_undone(here: Workspace) -> None:
+    people = [image(f"{n:02}{shot}", subject=f"s{n}") for n in range(30) for shot in "ab"]
+    write(
+        here,
+        images=people,
+        labels=[label(str(row["image_id"]), "bonafide") for row in people],
+        splits=[{"image_id": row["image_id"], "split": "train"} for row in people],
+    )
+    before = here.catalogue.split_of()
+    run = redrawn(here, seed=1)
+    after = here.catalogue.split_of()
+    assert overview(here).redrawn == run
+    assert overview(here).labels == {"bonafide": (42, 6, 12)}
+    assert (after.groupby(after.index.str[:2]).nunique() == 1).all()  # both shots of a person
+    other = redraw(here.catalogue, seed=2).set_index("image_id")["split"]
+    assert (other != after.reindex(other.index)).any()
+    runs.undo(here, run)
+    assert overview(here).redrawn == ""
+    pd.testing.assert_series_equal(here.catalogue.split_of(), before)
+
+
+def test_who_takes_part_in_a_redraw(here: Workspace) -> None:
+    write(
+        here,
+        images=[
+            image("official", official_split="test", subject="anna"),
+            image("leak", official_split="train", subject="anna", status="quarantined",
+                  reason="contamination"),
+            image("child", origin="synthetic", parent_id="official"),
+            image("blurred", status="quarantined", reason="truncated"),
+            image("mined"), image("judged", official_split="test"),
+            image("clash", official_split="test"),
+        ],
+        labels=[label("official", "bonafide"), label("leak", "bonafide"),
+                label("clash", "bonafide"), label("clash", "attack/print"),
+                label("child", "attack/print")],
+    )  # fmt: skip
+    decision = {
+        "task": "liveness",
+        "part": "",
+        "at": "1",
+        "label": "attack",
+        "attack_type": "print",
+    }
+    write(here, "review", decisions=[{**decision, "image_id": "judged", "action": "relabel"}])
+    drawn = redraw(here.catalogue).set_index("image_id")
+    split = drawn["split"].where(~drawn["contamination"], "contamination").to_dict()
+    assert split == {
+        "official": "test", "leak": "contamination", "child": "contamination",
+        "mined": "train", "judged": "test", "clash": "train",
+    }  # fmt: skip
+
+
+def test_what_was_contamination_counts_again_once_a_redraw_brought_it_to_its_group(
+    here: Workspace,
+) -> None:
+    out = {"status": "quarantined", "reason": "contamination"}
+    write(
+        here,
+        images=[image("old", subject="s"), image("late", subject="s", **out), image("copy", **out)],
+        splits=[{"image_id": "old", "split": "test"}],
+        pairs=[{"a": "copy", "b": "old", "kind": "contamination", "cluster": ""}],
+    )
+    assert list(usable_images(here.catalogue).index) == ["old"]
+    redrawn(here, seed=0)  # nobody trusts their labels, so all are train
+    assert list(usable_images(here.catalogue).index) == ["old", "late"]
+    assert set(usable_images(here.catalogue, ["uri"]).columns) == {"image_id", "uri"}
