@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import combinations
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,14 +33,23 @@ class Comparer:
     def __init__(
         self, pairs: pd.DataFrame, facts: pd.DataFrame, *, min_similarity: float, threads: int
     ) -> None:
-        self._pairs, self._facts = pairs, facts
-        self._columns = {name: pairs[name].tolist() for name in ("a", "b", "pose", "other_pose")}
+        self._pairs, self._facts = pairs.iloc[:0], facts
+        self._columns: dict[str, list[Any]] = {
+            name: [] for name in ("a", "b", "pose", "other_pose")
+        }
         self._rows = facts.drop(columns=["phash", "dhash"], errors="ignore").to_dict("index")
         self._min_similarity, self._threads = min_similarity, threads
         self._found: dict[int, tuple[int, Agreement, bool | None]] = {}
         self._view = lru_cache(CACHED)(self._read)
         self._aspect = lru_cache(CACHED)(self._read_aspect)
         self._reader: LandmarkReader | None = None
+        self.add(pairs)
+
+    def add(self, pairs: pd.DataFrame) -> None:
+        """Append rows to the pairs."""
+        self._pairs = pd.concat([self._pairs, pairs], ignore_index=True)
+        for name, values in self._columns.items():
+            values.extend(pairs[name].tolist())
 
     @property
     def rows(self) -> NDArray[np.int64]:

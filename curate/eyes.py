@@ -38,7 +38,7 @@ Floats: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Aspect:
-    """What is compared of a face; computed once per image, 13 kB.
+    """What is compared of a face; computed once per image, 20 kB.
 
     Attributes:
         closed: (2,) float32, how far the subject's right and left eye are closed, in [0, 1].

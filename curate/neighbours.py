@@ -1,7 +1,7 @@
 """Which images look alike: all pairs whose hashes lie within some bits of each other.
 
 A picture and its copy, however turned or mirrored, look alike in their canonical poses
-(`hashes.Hashed`), so hashes of canonical poses are joined: 1.3 an image instead of 8.
+(`hashes.Hashed`), so hashes of those are joined, and the images as they lie: 2.1 an image, not 8.
 """
 
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from curate.hashes import POSES, apply_pose
 from curate.pigeonhole import near
 
+AS_IT_LIES = np.uint8(1)  # bit of POSES[0]: no two images that lie alike are missed
 CROWD = 32  # more images than this with one hash are linked to the first, not to each other
 
 Hashes = NDArray[np.uint64]
@@ -39,7 +40,7 @@ class Matches(NamedTuple):
 
 
 def self_join(poses: Hashes, canonical: Masks, radius: int = 8, *, threads: int = 1) -> Pairs:
-    """Return every pair i < j whose hashes in canonical poses lie within ``radius`` bits.
+    """Return every pair i < j whose hashes lie within ``radius`` bits as they lie, or canonically.
 
     ``poses`` (N, 8) and ``canonical`` (N,) uint8 are those of `hashes.Hashed`. Each pair comes
     once, in its nearest poses, and ``pose`` is what leads from the one to the other (the first of
@@ -71,7 +72,7 @@ def cross_join(
     *,
     threads: int = 1,
 ) -> Pairs:
-    """Return every pair of new i and old j whose hashes in canonical poses lie within ``radius``.
+    """Return every pair of new i and old j within ``radius`` bits, as they lie or canonically.
 
     Shapes, poses and errors as for `self_join`. A crowd among the old is seen as its first member.
     Few new ones cost little: the old are read past a table of the new, and no table of them made.
@@ -143,8 +144,9 @@ def _with_crowds(found: Pairs, first: Indices) -> Pairs:
 def _canonical_hashes(
     poses: Hashes, canonical: Masks, rows: Indices
 ) -> tuple[Hashes, NDArray[np.uint32], NDArray[np.int8]]:
-    """Return hash, row and pose of each pose that may be the canonical one of ``rows``."""
-    bits = np.unpackbits(canonical[rows, np.newaxis], axis=1, bitorder="little")
+    """Return hash, row and pose of ``rows`` as they lie, and in what may be canonical poses."""
+    searched = canonical[rows, np.newaxis] | AS_IT_LIES
+    bits = np.unpackbits(searched, axis=1, bitorder="little")
     place, pose = np.nonzero(bits)
     row = rows[place]
     return poses[row, pose], row.astype(np.uint32), pose.astype(np.int8)

@@ -202,11 +202,10 @@ def _scan(
         query = stream[n]
         bucket = _bucket(query, mask, shift)
         start = n + 1 if same else np.int64(starts[bucket])
-        for slot in range(start, np.int64(starts[bucket + np.uint64(1)])):
+        stop = np.int64(starts[bucket + np.uint64(1)])
+        for slot in range(start, stop):
             difference = query ^ targets[slot]
-            if _popcount(difference) > radius:
-                continue
-            if _is_first_table(difference, blocks, mask):
+            if _popcount(difference) <= radius and _is_first_table(difference, blocks, mask):
                 if count < hits.shape[1]:
                     hits[0, count], hits[1, count] = numbers[n], members[slot]
                 count += 1

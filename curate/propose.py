@@ -7,11 +7,14 @@ from numpy.typing import NDArray
 from curate import facehash
 from curate.hashes import POSES
 from curate.neighbours import cross_join, match, self_join
+from curate.relations import after, inverse
 
 Hashes = NDArray[np.uint64]
 UNDECIDED = -1  # of `turn`: hashed as if not turned
 
 _POSE = {(pose.turn, pose.mirror): n for n, pose in enumerate(POSES)}
+_AFTER = np.array([[POSES.index(after(one, then)) for then in POSES] for one in POSES], np.int8)
+_INVERSE = np.array([POSES.index(inverse(pose)) for pose in POSES], np.int8)
 
 
 def proposed(fresh: pd.DataFrame, old: pd.DataFrame, radius: int, threads: int) -> pd.DataFrame:
@@ -33,6 +36,40 @@ def proposed(fresh: pd.DataFrame, old: pd.DataFrame, radius: int, threads: int) 
     pairs = pairs[~twice].reset_index(drop=True)
     other = again.reindex(pd.MultiIndex.from_frame(pairs[["a", "b"]])).fillna(-1).to_numpy(int)
     return pairs.assign(other_pose=np.where(other == pairs["pose"], -1, other))
+
+
+def through_copies(
+    judged: pd.DataFrame, homes: "pd.Series[str]", pairs: pd.DataFrame
+) -> pd.DataFrame:
+    """Propose an image to the copy kept of its copy, where no hash has: rows as of `proposed`.
+
+    ``judged`` has a, b, pose, distance, kind; ``homes`` is image_id -> the copy kept. A crop is
+    near the original, and so is a brighter one; that they are copies their own pixels have to say.
+    """
+    found = judged[judged["kind"] == "duplicate"]
+    sides = [found, found.rename(columns={"a": "b", "b": "a"}).assign(pose=_INVERSE[found["pose"]])]
+    steps = pd.concat(sides)[["a", "b", "pose", "distance"]]
+    steps = steps.assign(home=steps["b"].map(homes), own=steps["a"].map(homes))
+    steps = steps[(steps["own"] == steps["a"]) & (steps["home"] != steps["own"])]
+    steps = steps[steps["home"].notna() & (steps["home"] != steps["b"])]
+    both = steps.merge(
+        pd.concat(sides)[["a", "b", "pose", "distance"]],
+        left_on=["b", "home"],
+        right_on=["a", "b"],
+        suffixes=("", "_on"),
+    )
+    further = pd.DataFrame(
+        {
+            "a": both["a"],
+            "b": both["home"],
+            "pose": _AFTER[both["pose"], both["pose_on"]],
+            "distance": np.maximum(both["distance"], both["distance_on"]),
+            "other_pose": -1,
+        }
+    ).drop_duplicates(["a", "b"])
+    known = {frozenset(pair) for pair in pairs[["a", "b"]].to_numpy()}
+    new = [frozenset(pair) not in known for pair in further[["a", "b"]].to_numpy()]
+    return further[new]
 
 
 def _by_frame(

@@ -12,7 +12,7 @@ import pandas as pd
 from curate import duplicates, engine, groups, labels, schema, splits
 from curate.catalogue import Catalogue
 from curate.compare import Comparer
-from curate.propose import proposed
+from curate.propose import proposed, through_copies
 from curate.relations import pose_of
 from curate.workspace import Workspace
 
@@ -51,6 +51,12 @@ def relate(
     homes = _homes(facts, pairs, comparer, policy=settings.keep)
     comparer.compare(_worth_comparing(pairs, facts, homes, comparer))
     judged = comparer.judged(comparer.rows)
+    further = through_copies(judged, homes, pairs)
+    if len(further):
+        pairs = pd.concat([pairs, further], ignore_index=True)
+        comparer.add(further)
+        homes = _homes(facts, pairs, comparer, policy=settings.keep)
+        judged = comparer.judged(comparer.rows)
     every_pair = pd.concat([workspace.catalogue.read("pairs"), judged], ignore_index=True)
     grouped = groups.grouped(pd.concat([known, fresh]), places, every_pair, keys)
     assigned = _assigned(workspace, fresh, known, grouped, given)
@@ -143,15 +149,14 @@ def _worth_comparing(
 ) -> np.ndarray:
     """Return the rows not compared yet whose outcome may tie groups or name a recapture.
 
-    Labels that contradict are always worth it. Else not: two copies of one image; an image that
-    found its copy, with another new one; an image tied already to the copy kept of the other.
+    Labels that contradict are always worth it. Else not: two copies of one image; two new ones that
+    both found their copy; and an image tied already to the copy kept of the other.
     """
     done = comparer.judged(comparer.rows)
     tied = {
         frozenset(pair)
         for pair in done.loc[done["similarity"] >= groups.SAME_PICTURE, ["a", "b"]].to_numpy()
     }
-    place = pd.Series(np.arange(len(homes)), homes.index)
     contradict = duplicates.contradicting(pairs, facts["label_key"])
     known = pairs["b"].map(facts["known"]).to_numpy(bool)
     rows = np.setdiff1d(np.arange(len(pairs)), comparer.rows)
@@ -159,13 +164,11 @@ def _worth_comparing(
     worth = []
     for row, (a, b) in zip(rows.tolist(), columns, strict=True):
         home_a, home_b = homes.get(a), homes.get(b)
-        if contradict[row] or home_a is None or home_b is None:
+        free = known[row] or a == home_a or b == home_b
+        near = tied & {frozenset((a, home_b)), frozenset((home_a, b))}
+        guarded = contradict[row] or home_a is None or home_b is None
+        if guarded or (home_a != home_b and free and not near):
             worth.append(row)
-        elif home_a != home_b:
-            later, star = (a, home_b) if known[row] or place[a] > place[b] else (b, home_a)
-            free = known[row] or homes[later] == later
-            if free and frozenset((later, star)) not in tied:
-                worth.append(row)
     return np.array(worth, dtype=np.int64)
 
 

@@ -34,6 +34,13 @@ def inverse(pose: Pose) -> Pose:
     return next(each for each in POSES if (each.turn, each.mirror) == (turn, pose.mirror))
 
 
+def after(first: Pose, then: Pose) -> Pose:
+    """Return the pose that does both; a mirror between the two turns the second turn round."""
+    turn = (first.turn + (-then.turn if first.mirror else then.turn)) % 360
+    mirror = first.mirror != then.mirror
+    return next(pose for pose in POSES if (pose.turn, pose.mirror) == (turn, mirror))
+
+
 def _cut(found: Agreement) -> list[str]:
     words = []
     if found.area < 1 - CROPPED:

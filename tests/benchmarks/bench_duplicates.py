@@ -225,9 +225,8 @@ def false_merges(table: pd.DataFrame, merged: np.ndarray) -> None:
     print(
         f"live with attack: {int((attack[i] != attack[j]).sum())} ({recaptures} recaptures planted)"
     )
-    print(
-        f"two pictures of one person and label: {int((~same & ~strangers & (attack[i] == attack[j])).sum())}"
-    )
+    again = int((~same & ~strangers & (attack[i] == attack[j])).sum())
+    print(f"two pictures of one person and label: {again}")
     million = 1e7 * strangers.sum() / max(pairs, 1)
     print(f"two people: {int(strangers.sum())} of {pairs:.3g} pairs, {million:.2f} in 10 million")
 

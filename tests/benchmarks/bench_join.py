@@ -19,6 +19,7 @@ import numpy as np
 
 from curate.hashes import POSES, apply_pose, canonical_poses, pose_hashes
 from curate.neighbours import cross_join, self_join
+from curate.pigeonhole import near
 
 RADIUS = 8
 PLANTED = 0.15
@@ -64,7 +65,9 @@ def face_like_set(rng, count):
 
 
 def canonical_hashes(poses, canonical):
-    row, pose = np.nonzero(np.unpackbits(canonical[:, None], axis=1, bitorder="little"))
+    row, pose = np.nonzero(
+        np.unpackbits(canonical[:, None] | np.uint8(1), axis=1, bitorder="little")
+    )
     return row, poses[row, pose]
 
 
@@ -90,7 +93,7 @@ def memory(what):
 
 
 def join(name, poses, canonical):
-    count, hashes = len(poses), int(np.bitwise_count(canonical).sum())
+    count, hashes = len(poses), int(np.bitwise_count(canonical | np.uint8(1)).sum())
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
     before = memory("VmRSS")
     seconds, pairs = timed(self_join, poses, canonical, RADIUS)
@@ -100,7 +103,7 @@ def join(name, poses, canonical):
     sampled = np.isin(pairs.i, rows) | np.isin(pairs.j, rows)
     got = set(zip(pairs.i[sampled].tolist(), pairs.j[sampled].tolist(), strict=True))
     assert got == expected, f"{len(got ^ expected)} of {len(expected)} pairs differ"
-    brute *= hashes / 2 / max(np.bitwise_count(canonical[rows]).sum(), 1)
+    brute *= hashes / 2 / max(np.bitwise_count(canonical[rows] | np.uint8(1)).sum(), 1)
     print(
         f"{name:10} {count:>10,} images, {hashes / count:.2f} hashes each: {seconds:7.2f} CPU-s, "
         f"{len(pairs.i):>9,} pairs, peak {peak:.0f} MB ({peak - before:.0f} MB more than before); "
@@ -108,6 +111,14 @@ def join(name, poses, canonical):
         f"{brute / seconds:6.0f} x",
         flush=True,
     )
+
+
+def plain(name, poses):
+    """Print what all pairs of one hash an image cost."""
+    hashes = np.ascontiguousarray(poses[:, 0])
+    seconds, found = timed(near, hashes, hashes, RADIUS)
+    print(f"{name:10} {len(hashes):>10,} hashes: {seconds:7.2f} CPU-s, {len(found[0]):>9,} pairs",
+          flush=True)  # fmt: skip
 
 
 def batches(name, make, poses, canonical):
@@ -145,6 +156,7 @@ if __name__ == "__main__":
             del sets["face-like"]
         for title, maker in sets.items():
             made = maker(np.random.default_rng(0), size)
+            plain(title, made[0])
             join(title, *made)
             batches(title, maker, *made)
     recall(CHUNK)

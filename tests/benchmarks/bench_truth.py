@@ -105,13 +105,21 @@ def merged_pairs(catalogue: Catalogue) -> set[frozenset[str]]:
 
 
 def copy_lines(files: pd.DataFrame, merged: set[frozenset[str]]) -> Iterable[Line]:
+    pictures = files["path"].map(pictures_of(files))
+    shown = pictures.groupby(files["image_id"]).agg(set)
+    partners: dict[str, set[str]] = {}
+    for a, b in map(tuple, merged):
+        partners.setdefault(a, set()).update(shown.get(b, ()))
+        partners.setdefault(b, set()).update(shown.get(a, ()))
     ids = files.set_index("path")["image_id"]
-    copies = files[(files["copy_of"] != "") & (files["relation"] != "recapture")].copy()
-    copies["original"] = copies["copy_of"].map(ids)
-    copies = copies[copies["original"].notna()]
+    copies = files.assign(picture=pictures)
+    copies = copies[(copies["copy_of"] != "") & (copies["relation"] != "recapture")]
+    copies = copies[copies["copy_of"].isin(ids.index)]
     copies["found"] = [
-        a == b or frozenset((a, b)) in merged
-        for a, b in zip(copies["image_id"], copies["original"], strict=True)
+        ids.get(original) == image_id or picture in partners.get(image_id, ())
+        for original, image_id, picture in zip(
+            copies["copy_of"], copies["image_id"], copies["picture"], strict=True
+        )
     ]
     for relation, rows in copies.groupby("relation"):
         yield f"copies found: {relation}", int(rows["found"].sum()), len(rows)
@@ -143,7 +151,10 @@ def eye_lines(of: pd.DataFrame, known: set[tuple[str, ...]]) -> Iterable[Line]:
 
 
 def pictures_of(files: pd.DataFrame) -> dict[str, str]:
-    """Return path -> the path its picture goes back to; a recapture is a picture of its own."""
+    """Return path -> the picture it goes back to; a recapture is a picture of its own.
+
+    Frames of one clip count as one picture: a copy of one is as good as a copy of its neighbour.
+    """
     made_from = files["copy_of"].where(files["relation"] != "recapture", "")
     above = dict(zip(files["path"], made_from, strict=True))
 
@@ -152,7 +163,8 @@ def pictures_of(files: pd.DataFrame) -> dict[str, str]:
             path = above[path]
         return path
 
-    return {path: root(path) for path in above}
+    clip = dict(zip(files["path"], files["clip"], strict=True))
+    return {path: clip.get(root(path)) or root(path) for path in above}
 
 
 def people_lines(catalogue: Catalogue, files: pd.DataFrame) -> None:

@@ -57,7 +57,7 @@ def test_an_unknown_verb_is_a_usage_error(curate: Callable) -> None:
         pytest.param(
             ("ingest", "/nowhere/at/all"), "/nowhere/at/all does not exist", id="no source"
         ),
-        pytest.param(("ingest", ".", "--recipe", "nope"), "known: class-folders", id="no recipe"),
+        pytest.param(("ingest", ".", "--recipe", "nope"), "class-folders", id="no recipe"),
     ],
 )
 def test_errors_say_what_where_and_what_next(

@@ -3,7 +3,7 @@ import pytest
 
 from curate.agreement import Agreement
 from curate.hashes import POSES, apply_pose
-from curate.relations import inverse, pose_of, relation
+from curate.relations import after, inverse, pose_of, relation
 
 SAME, ROT90, MIRROR = POSES[0], POSES[1], POSES[4]
 
@@ -46,3 +46,11 @@ def test_the_words_begin_with_the_pose(pose):
 def test_the_inverse_undoes_a_pose(pose):
     image = np.arange(12).reshape(3, 4)
     assert (apply_pose(apply_pose(image, pose), inverse(pose)) == image).all()
+
+
+@pytest.mark.parametrize("first", POSES, ids=lambda pose: pose.name)
+@pytest.mark.parametrize("then", POSES, ids=lambda pose: pose.name)
+def test_one_pose_after_another_is_a_pose(first, then):
+    image = np.arange(12).reshape(3, 4)
+    both = apply_pose(apply_pose(image, first), then)
+    assert (apply_pose(image, after(first, then)) == both).all()

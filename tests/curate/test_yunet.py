@@ -96,7 +96,7 @@ def test_scores_keep_their_order_and_range():
     assert scores.min() >= 0
     assert scores.max() <= 1
     assert (np.diff(scores[1:-1]) > 0).all()
-    assert scores[71] < 0.5 < scores[73]
+    assert scores[69] < 0.5 < scores[72]
 
 
 def test_no_rows():
