@@ -10,13 +10,13 @@ from PIL import Image
 
 from curate import hashes, quality
 from curate.decode import REDUCED_SIDE, Decoded, Unreadable, decode
-from curate.faces import Face, Look, square_crop
+from curate.facehash import face_hashes
+from curate.faces import Face, square_crop
 from curate.orient import Detect, find_upright, turn_image
 
 Mode: TypeAlias = Literal["fast", "exact"]
 
 SHARPNESS_SIDE = 128  # pixels to which the face is brought before its sharpness is measured
-HASH_MODE = "fast"  # the default
 LEAST_FACE = 24  # pixels of the face's shorter side; smaller ones are mostly patches of noise
 HASH_SIDE = 90  # pixels of the shorter side; fewer bits of pHash than 0.2 change on average
 
@@ -92,30 +92,25 @@ def _hash_columns(pixels: np.ndarray, mode: Mode) -> dict[str, Any]:
 
 def _face_columns(image: Decoded, detect: Detect, judge: bool) -> dict[str, Any]:
     rgb = _reduced(image.pixels)
-    views: list[list[Face]] = []
-
-    def remembered(frame: np.ndarray, looks: Sequence[Look], /) -> list[Face]:
-        views.append(detect(frame, looks))
-        return views[-1]
-
-    upright = find_upright(rgb, remembered)
-    seen = next((view for view in views if upright.face in view), [])
-    others = [face for face in seen if face is not upright.face]
-    faces = [upright.face, *others] if upright.face else []
+    upright = find_upright(rgb, detect)
     turned = turn_image(rgb, upright.turn)
     columns = {"turn": upright.turn, "turn_confidence": upright.confidence}
     if judge:
-        columns |= _quality_columns(image, turned, faces)
+        columns |= _quality_columns(image, turned, upright.faces)
     if upright.face is None:
         return columns | {"status": "quarantined", "reason": "no_face"}
     face, scale = upright.face, image.width / rgb.shape[1]
     small = min(face.box[2:]) * scale < LEAST_FACE
+    gray = cv2.cvtColor(turned, cv2.COLOR_RGB2GRAY)
+    phash, dhash = face_hashes(gray, face.keypoints)
     return columns | {
         "status": "quarantined" if small else "kept",
         "reason": "small_face" if small else "",
         "face": np.array(face.box, np.float32) * np.float32(scale),
         "face_score": face.score,
         "landmarks": (face.keypoints * scale).astype(np.float32).ravel(),
+        "face_phash": phash.view(np.int64),
+        "face_dhash": dhash.view(np.int64),
         "sharpness": sharpness(square_crop(turned, face.box, 1.0, SHARPNESS_SIDE)),
     }
 

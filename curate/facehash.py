@@ -5,9 +5,10 @@ lie within 8 bits); the face in it, cut out at its own scale, still looks the sa
 tremble by some hundredths of the face, so each image asks with seven squares about the face, and
 answers with one.
 
-Measured on copies of selfies, prints and web portraits: the frame or this hash proposes 99 % of
-all, 97 % of those cropped by 8 % a side. A single square of the seven finds 92 of those 97, and a
-square turned level with the eyes 60: the line through the eyes trembles by 2 degrees.
+Measured on copies of selfies, prints, web portraits and generated faces: the frame's hash or this
+one proposes 99 % of all, and 96 % of those that lost 8 % on each side. With one square instead of
+seven it is 86 % of the latter; with a square turned level with the eyes, whose line trembles by 2
+degrees, a tenth less.
 """
 
 import cv2

@@ -17,7 +17,7 @@ import pandas as pd
 from curate import __version__, bursts, engine, forget, labels, reading, runs, schema, siblings
 from curate.catalogue import Catalogue
 from curate.reading import Known, Track
-from curate.relate import relate
+from curate.relate import KNOWN, relate
 from curate.sources import Item
 from curate.staging import Staging
 from curate.workspace import Workspace
@@ -175,7 +175,12 @@ def _batch(
     images = siblings.told_apart(images, wish.burst, threads=engine.threads(config.threads))
     keys = labels.given_keys(catalogue, extra=given)
     related = relate(
-        workspace, images, catalogue.read("images"), pd.concat([on_record, places]), keys, given
+        workspace,
+        images,
+        catalogue.compact("images", KNOWN),
+        pd.concat([on_record, places]),
+        keys,
+        given,
     )
     return Batch(related.images, given, related.pairs, related.splits, places, int(barred.sum()))
 
@@ -230,7 +235,7 @@ def _new_places(
     """Return a row of `places` for each file whose image stands elsewhere, or says more by now."""
     columns = ["image_id", "uri", "source", "subject", "clip", "official_split"]
     known = catalogue.read("images", columns)
-    known = known[known["uri"].isin(files["uri"])]
+    known = known[reading.among(known["uri"], files["uri"])]
     there = pd.concat([known, images[columns], on_record[columns]])
     seen = set(there[columns].astype("object").fillna("").itertuples(index=False, name=None))
     mine = files[columns].astype("object").fillna("").itertuples(index=False, name=None)
@@ -251,6 +256,7 @@ def _label_rows(files: pd.DataFrame, existing: pd.DataFrame, trusted: bool) -> p
     said = ["image_id", "task", "part", "label", "attack_type", "source"]
     given = pd.DataFrame(rows, columns=said, dtype=object).drop_duplicates()
     given = given.assign(trusted=trusted)[columns]
+    existing = existing[reading.among(existing["image_id"], given["image_id"])]
     if given.empty or existing.empty:
         return given.reset_index(drop=True)
     both = given.merge(existing[columns], how="left", on=columns, indicator=True)

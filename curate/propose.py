@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import facehash
@@ -49,7 +50,8 @@ def through_copies(
     found = judged[judged["kind"] == "duplicate"]
     sides = [found, found.rename(columns={"a": "b", "b": "a"}).assign(pose=_INVERSE[found["pose"]])]
     steps = pd.concat(sides)[["a", "b", "pose", "distance"]]
-    steps = steps.assign(home=steps["b"].map(homes), own=steps["a"].map(homes))
+    home, own = (steps[side].map(homes).astype(object) for side in ("b", "a"))
+    steps = steps.assign(home=home, own=own)
     steps = steps[(steps["own"] == steps["a"]) & (steps["home"] != steps["own"])]
     steps = steps[steps["home"].notna() & (steps["home"] != steps["b"])]
     both = steps.merge(
@@ -122,11 +124,13 @@ def _stored_pose(
 
 
 def _hashes(images: pd.DataFrame, column: str) -> Hashes:
-    """Return (N, 8) uint64 of a column of lists of int64."""
+    """Return (N, 8) uint64 of a column of lists of int64, whether objects or Arrow."""
     if images.empty:
-        return np.empty((0, len(POSES)), dtype=np.uint64)
-    flat = np.concatenate(images[column].to_numpy(object))
-    return flat.astype(np.int64, copy=False).reshape(len(images), -1).view(np.uint64)
+        return np.empty((0, len(POSES)), np.uint64)
+    lists = pa.array(images[column], pa.list_(pa.int64()))
+    chunks = lists.chunks if isinstance(lists, pa.ChunkedArray) else [lists]
+    flat = np.concatenate([chunk.flatten().to_numpy() for chunk in chunks])
+    return flat.reshape(-1, len(POSES)).view(np.uint64)
 
 
 def _frame(

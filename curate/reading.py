@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from curate import assets, engine, places
 from curate.catalogue import Catalogue
@@ -37,7 +40,13 @@ class Known:
         images = catalogue.read("images", [*columns, "reason"])
         readable = images[images["reason"] != "unreadable"]  # those get another try each time
         files = pd.concat([readable[columns], catalogue.read("places", columns)])
-        return cls(files[files["uri"].isin(uris)], frozenset(images["image_id"]))
+        return cls(files[among(files["uri"], uris)], frozenset(images["image_id"]))
+
+
+def among(values: pd.Series, wanted: Sequence[str] | pd.Series) -> NDArray[np.bool_]:
+    """Return (N,) bool like `Series.isin`, which takes ten times as long for many strings."""
+    found = pc.is_in(pa.array(values, pa.string()), pa.array(wanted, pa.string()))
+    return np.asarray(found, dtype=bool)
 
 
 def files_of(items: Sequence[Item]) -> pd.DataFrame:

@@ -16,6 +16,12 @@ from curate.propose import proposed, through_copies
 from curate.relations import pose_of
 from curate.workspace import Workspace
 
+KNOWN = (
+    *("image_id", "uri", "also_at", "bytes", "mtime_ns", "subject", "clip", "origin", "parent_id"),
+    *("official_split", "status", "turn", "mirror", "width", "height", "phash", "canonical"),
+    *("face", "face_score", "landmarks", "face_phash", "face_dhash", "sharpness"),
+)
+
 
 @dataclass(frozen=True)
 class Related:
@@ -36,8 +42,9 @@ def relate(
 ) -> Related:
     """Join, judge, split and keep the best copy.
 
-    ``images`` are the new rows, one per content; ``known`` the visible rows of `images`;
-    ``places`` image_id, subject, clip of every other file (a content may lie at several places);
+    ``images`` are the new rows, one per content; ``known`` the columns KNOWN of those on record, as
+    `Catalogue.compact` gives them; ``places`` image_id, uri, subject, clip of every other file (a
+    content may lie at several places);
     ``keys`` image_id -> label key of any given label; ``given`` the new rows of `labels`.
     """
     settings, threads = workspace.config.ingest, engine.threads(workspace.config.threads)
@@ -45,7 +52,7 @@ def relate(
     old = _comparable(known)
     pairs = proposed(fresh, old, settings.radius, threads)
     clusters = groups.clusters(workspace.catalogue)
-    facts = _facts(fresh, old, pairs, clusters, keys)
+    facts = _facts(fresh, old, pairs, clusters, keys, places)
     pairs = pairs[~duplicates.of_one_clip(pairs, facts)].reset_index(drop=True)
     comparer = Comparer(pairs, facts, min_similarity=settings.similarity, threads=threads)
     homes = _homes(facts, pairs, comparer, policy=settings.keep)
@@ -57,8 +64,11 @@ def relate(
         comparer.add(further)
         homes = _homes(facts, pairs, comparer, policy=settings.keep)
         judged = comparer.judged(comparer.rows)
-    every_pair = pd.concat([workspace.catalogue.read("pairs"), judged], ignore_index=True)
-    grouped = groups.grouped(pd.concat([known, fresh]), places, every_pair, keys)
+    columns = list(groups.PAIR_COLUMNS)
+    before = workspace.catalogue.read("pairs", columns)
+    every_pair = pd.concat([before, judged[columns]], ignore_index=True)
+    both = pd.concat([each[groups.COLUMNS] for each in (known, fresh)], ignore_index=True)
+    grouped = groups.grouped(both, places, every_pair, keys)
     assigned = _assigned(workspace, fresh, known, grouped, given)
     contaminated = set(assigned.loc[assigned["contamination"], "image_id"])
     if contaminated:  # some that were kept are not, and their copies need another home
@@ -93,6 +103,7 @@ def _facts(
     pairs: pd.DataFrame,
     clusters: pd.Series,
     keys: pd.Series,
+    places: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return the rows of all new images and of those on record that matter to them, by image_id.
 
@@ -101,12 +112,29 @@ def _facts(
     """
     near = set(pairs["a"]) | set(pairs["b"])
     company = near | set(clusters.index[clusters.isin(clusters.reindex(list(near)))])
-    partners = old[old["image_id"].isin(company)]
+    partners = _with_places(old[old["image_id"].isin(company)], places)
     frames = [fresh.assign(known=False), partners.assign(known=True)]
     facts = pd.concat([frame for frame in frames if len(frame)] or frames).set_index("image_id")
     facts["label_key"] = keys.reindex(facts.index)
     facts["cluster"] = clusters.reindex(facts.index).where(facts["known"])
     return facts
+
+
+def _with_places(images: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
+    """Return ``images`` with lists as objects, and `also_at` with what later runs found."""
+    kinds = {name: object for name in images if isinstance(images[name].dtype, pd.ArrowDtype)}
+    images = images.astype(kinds)
+    later = places[places["image_id"].isin(images["image_id"])].groupby("image_id")["uri"]
+    also = later.agg(list).reindex(images["image_id"])
+    both = [
+        [*_listed(stored), *_listed(found)]
+        for stored, found in zip(images["also_at"], also, strict=True)
+    ]
+    return images.assign(also_at=pd.Series(both, images.index, dtype=object))
+
+
+def _listed(value: object) -> list[str]:
+    return list(value) if isinstance(value, list | np.ndarray) else []
 
 
 def _homes(
@@ -182,14 +210,15 @@ def _assigned(
     """Return image_id, split, contamination of the new images."""
     catalogue = workspace.catalogue
     existing = catalogue.split_of()
-    trusted = pd.concat([catalogue.read("labels").drop(columns="run_id"), given])
+    needed = ["image_id", "task", "label", "attack_type", "trusted"]
+    trusted = pd.concat([catalogue.read("labels", needed), given[needed]])
     trusted = trusted[trusted["trusted"].astype(bool)]
     liveness_first = trusted["task"].map(schema.TASKS.index).to_numpy().argsort(kind="stable")
     trusted = trusted.iloc[liveness_first].drop_duplicates("image_id")
     stratum = pd.Series(labels.words(trusted), trusted["image_id"], dtype="object")
     columns = ["image_id", "origin", "official_split"]
-    members = known.loc[known["image_id"].isin(existing.index), columns]
-    frame = pd.concat([fresh[columns], members], ignore_index=True)
+    split = known["image_id"].map(existing).notna()
+    frame = pd.concat([fresh[columns], known.loc[split, columns]], ignore_index=True)
     frame["group"] = frame["image_id"].map(grouped)
     frame["stratum"] = frame["image_id"].map(stratum).astype("object")
     frame["eligible"] = frame["stratum"].notna() & (frame["origin"] != "synthetic")

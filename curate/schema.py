@@ -102,7 +102,7 @@ TABLES: dict[str, pa.Schema] = {
             "face_score": pa.float32(),  # detector score in [0, 1]
             "landmarks": FLOATS,  # 6 points x, y in the upright image: faces.KEYPOINTS
             "given_box": FLOATS,  # x, y, w, h that the source gives, as fractions of the image
-            "face_phash": pa.list_(pa.int64()),  # of the aligned face: as it is, mirrored
+            "face_phash": pa.list_(pa.int64()),  # of the face: facehash.COLUMNS of them
             "face_dhash": pa.list_(pa.int64()),  # likewise
             "sharpness": pa.float32(),  # variance of the Laplacian of the 128 px face, >= 0
             **{f"{name}_score": pa.float32() for name in QUALITY},

@@ -13,7 +13,6 @@ from curate import schema
 
 PART_SECONDS = 2.0  # of work a kill may cost
 KEY = ("uri", "bytes", "mtime_ns")  # while these hold, so does the record
-Key = tuple[str, int, int]
 
 
 class Staging:
@@ -32,22 +31,6 @@ class Staging:
         """
         parts = [pq.read_table(part) for part in sorted(self.folder.glob("*.parquet"))]
         return pa.concat_tables(parts) if parts else schema.TABLES["images"].empty_table()
-
-    def done(self) -> set[Key]:
-        """Return which files are staged already."""
-        parts = sorted(self.folder.glob("*.parquet"))
-        keys: set[Key] = set()
-        for part in parts:
-            columns = pq.read_table(part, columns=list(KEY)).to_pydict()
-            keys.update(zip(*(columns[name] for name in KEY), strict=True))
-        return keys
-
-    def load(self) -> dict[Key, dict[str, Any]]:
-        """Return the records that an earlier, killed run left, by uri, size and time."""
-        records = [
-            {k: v for k, v in row.items() if v is not None} for row in self.rows().to_pylist()
-        ]
-        return {(row["uri"], row["bytes"], row["mtime_ns"]): row for row in records}
 
     def add(self, record: dict[str, Any]) -> None:
         """Take one record; every PART_SECONDS what came since reaches the disk."""

@@ -185,9 +185,7 @@ def memory(files: Sequence[Path]) -> None:
 
 
 def read_back(folder: Path) -> None:
-    staging = Staging(folder)
-    rows, done = staging.rows(), staging.done()
-    assert len(rows) == len(done), "rows read back that were not staged"
+    assert len(Staging(folder).rows()), "nothing was staged"
     print_own_peak()
 
 

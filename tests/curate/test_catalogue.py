@@ -263,16 +263,16 @@ def test_the_latest_redraw_counts_and_its_undo_brings_the_old_draw_back(here: Wo
     assert here.catalogue.split_of().to_dict() == {"a": "test", "b": "dev", "d": "train"}
 
 
-def test_a_column_of_lists_is_a_matrix_in_the_order_of_read(here: Workspace) -> None:
+def test_compact_rows_are_those_of_read_with_lists_in_arrow(here: Workspace) -> None:
     with runs.start(here, "ingest", {}) as run:
         hashes = pd.Series([np.arange(8), None, np.arange(8, 16)], dtype=object)
         run.append("images", images("a", "b", "a").assign(phash=hashes))  # a once more
         run.append("images", images("c").assign(phash=[np.full(8, -1)]))
-    assert list(here.catalogue.read("images")["image_id"]) == ["a", "b", "c"]
-    found = here.catalogue.matrix("images", "phash", 8)
-    np.testing.assert_array_equal(found, [np.arange(8), np.zeros(8), np.full(8, -1)])
-    assert found.dtype == np.int64
-
-
-def test_of_no_rows_the_matrix_is_empty(here: Workspace) -> None:
-    assert here.catalogue.matrix("images", "phash", 8).shape == (0, 8)
+    columns = ["image_id", "phash", "status"]
+    compact, read = (
+        get("images", columns) for get in (here.catalogue.compact, here.catalogue.read)
+    )
+    assert list(compact["image_id"]) == list(read["image_id"]) == ["a", "b", "c"]
+    assert isinstance(compact["phash"].dtype, pd.ArrowDtype)
+    assert list(compact["phash"].isna()) == [False, True, False]
+    assert list(compact["phash"].iloc[2]) == list(read["phash"].iloc[2]) == [-1] * 8
