@@ -8,6 +8,7 @@ import click
 from curate import assets, runs, show, workspace
 from curate import forget as forgetting
 from curate import status as overview
+from curate.catalogue import REDRAW
 from curate.options import dry_run_option, emit, json_option, with_workspace
 from curate.workspace import Workspace
 
@@ -96,6 +97,11 @@ def _show_undone(here: Workspace, done: runs.Run) -> None:
     click.echo(f"{done.undoes} is undone. To bring it back: curate undo {done.run_id}")
     standing = here.catalogue.runs_standing()
     later = standing[(standing["run_id"] > done.undoes) & (standing["verb"] != "undo")]
+    if done.counts["verb"] == REDRAW and len(later):
+        show.note(
+            "Images that came since were dealt beside the draw that is gone: one person may lie on "
+            "both sides now, and is left out of training there. curate ingest --resplit draws anew"
+        )
     if done.counts["verb"] == "ingest" and len(later):
         show.note(
             "Later runs were made beside it: ingests judged copies and contamination, teachers and "

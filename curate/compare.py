@@ -116,8 +116,12 @@ class Comparer:
 
     def _same_state(self, row: int, pose: int) -> bool | None:
         one, other = (self._rows[self._columns[side][row]] for side in ("a", "b"))
-        if not (_given(one["face"]) and _given(other["face"])):
-            return True  # no face was looked for
+        if one.get("shows") == other.get("shows") == "eye":
+            return True  # a patch of an eye is compared as a whole
+        if _given(one["face"]) != _given(other["face"]):
+            return False  # a copy that cannot be trained on stands for none that can
+        if not (_given(one["landmarks"]) and _given(other["landmarks"])):
+            return None
         flips = POSES[pose].mirror ^ (one["mirror"] == "yes") ^ (other["mirror"] == "yes")
         a, b = (self._aspect(self._columns[side][row]) for side in ("a", "b"))
         return eyes.compare(a, b, mirrored=flips)

@@ -33,12 +33,14 @@ def judge(
 ) -> pd.DataFrame:
     """Return ``pairs`` (a, b, similarity, worst_patch, same_state) with a column `kind`.
 
-    ``images``, indexed by image_id, has subject and label_key ("bonafide", "attack/print"; null
-    where unknown). Two known and different subjects: candidate. Else contradicting labels:
-    recapture where the pictures are alike (RECAPTURED), never merged, and candidate where not. Else
-    duplicate where the whole reaches ``min_similarity`` and the worst patch WORST_PATCH, and the
-    face is in the same state (True), or that is unknown (None) and both reach NEAR_EXACT. Else
-    candidate.
+    ``images``, indexed by image_id, has subject, label_key ("bonafide", "attack/print"; null where
+    unknown) and state ({(task, part): label} of eyes and occlusion, null where unknown).
+
+    Two known and different subjects: candidate. Else contradicting labels: recapture where the
+    pictures are alike (RECAPTURED), never merged, and candidate where not. Else duplicate where the
+    whole reaches ``min_similarity`` and the worst patch WORST_PATCH, no label of eyes or occlusion
+    contradicts, and the face is in the same state (True), or that is unknown (None) and both reach
+    NEAR_EXACT. Else candidate.
     """
     facts = images[["subject", "label_key"]]
     a, b = (facts.reindex(pairs[side]).reset_index(drop=True) for side in ("a", "b"))
@@ -50,7 +52,7 @@ def judge(
         [
             _compare(a, b, "subject") == DIFFERENT,
             contradict & (similarity >= RECAPTURED),
-            alike(pairs, min_similarity) & same & ~contradict,
+            alike(pairs, min_similarity) & same & ~contradict & ~_states_differ(pairs, images),
         ],
         ["candidate", "recapture", "duplicate"],
         "candidate",
@@ -74,6 +76,18 @@ def contradicting(pairs: pd.DataFrame, label_key: "pd.Series[str]") -> NDArray[n
     return np.fromiter(map(differs, *keys), bool, len(pairs))
 
 
+def _states_differ(pairs: pd.DataFrame, images: pd.DataFrame) -> NDArray[np.bool_]:
+    states = (images["state"].reindex(pairs[side]).to_numpy(object) for side in ("a", "b"))
+    return np.fromiter(map(other_state, *states), bool, len(pairs))
+
+
+def other_state(a: object, b: object) -> bool:
+    """Tell whether two states, {(task, part): label}, say different things of one part."""
+    if not isinstance(a, dict) or not isinstance(b, dict):
+        return False
+    return any(b.get(part, label) != label for part, label in a.items())
+
+
 def of_one_clip(pairs: pd.DataFrame, images: pd.DataFrame) -> NDArray[np.bool_]:
     """Tell which pairs are frames of one clip: it says already that they belong together."""
     clips = images[["clip"]]
@@ -92,13 +106,14 @@ def keep_best(images: pd.DataFrame, pairs: pd.DataFrame, confirm: Confirm) -> "p
     """Return image_id -> the image kept in its place, itself where it is kept.
 
     ``images``, indexed by image_id, stand in the order of `keep_order`, and have known (kept or
-    merged by an earlier run), label_key, and cluster (of the known ones, null: itself). ``pairs``
+    merged by an earlier run), label_key, state, clip, and cluster (of the known ones, null:
+    itself). ``pairs``
     have a and b; ``confirm`` tells of rows of them which are duplicates, and is asked as little as
     possible, for comparing is what costs: first for all that might join the very first, and so on.
 
     Known images keep their cluster. The others come in their order, and each joins the first kept
-    image with which it forms a duplicate pair itself, never through a third, unless its label
-    contradicts one that is already there; else it is kept.
+    image with which it forms a duplicate pair itself, never through a third, unless its label or
+    state contradicts one that is already there, or a frame of its clip is; else it is kept.
     """
     state = _Shelf(images)
     partners = _earlier_partners(images.index, pairs)
@@ -117,12 +132,13 @@ def keep_best(images: pd.DataFrame, pairs: pd.DataFrame, confirm: Confirm) -> "p
 
 
 class _Shelf:
-    """Who is kept so far, and which labels each cluster bears."""
+    """Who is kept so far, and what each cluster holds."""
 
     def __init__(self, images: pd.DataFrame) -> None:
         self.home: dict[str, str] = {}
-        self.labels: dict[str, list[str | None]] = {}
-        self.label_key = dict(zip(images.index, images["label_key"], strict=True))
+        self.members: dict[str, list[tuple[object, object, object]]] = {}
+        columns = (images[name] for name in ("label_key", "state", "clip"))
+        self.said = dict(zip(images.index, zip(*columns, strict=True), strict=True))
         known = images[images["known"].astype(bool)]
         clusters = known["cluster"] if "cluster" in known else pd.Series(None, known.index, object)
         for image, cluster in clusters.items():
@@ -131,12 +147,15 @@ class _Shelf:
     def settle(self, image: str, home: str) -> None:
         """Put ``image`` into the cluster of ``home``."""
         self.home[image] = home
-        self.labels.setdefault(home, []).append(self.label_key[image])
+        self.members.setdefault(home, []).append(self.said[image])
 
     def admits(self, star: str, image: str) -> bool:
-        """Tell whether no label in the cluster of ``star`` contradicts that of ``image``."""
-        mine = self.label_key[image]
-        return not any(differs(mine, other) for other in self.labels[star])
+        """Tell whether nothing in the cluster of ``star`` keeps ``image`` out."""
+        label, state, clip = self.said[image]
+        return not any(
+            differs(label, other) or other_state(state, shown) or (clip == frame and _said(clip))
+            for other, shown, frame in self.members[star]
+        )
 
     def next_of(self, image: str, ahead: list[tuple[str, int]]) -> int | None:
         """Drop from ``ahead`` those that ``image`` cannot join; return the row to ask, if any."""
@@ -148,6 +167,10 @@ class _Shelf:
                 return row
             ahead.pop(0)
         return None
+
+
+def _said(clip: object) -> bool:
+    return isinstance(clip, str)
 
 
 def _advance(

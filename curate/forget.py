@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate import champions, runs, schema
+from curate import champions, places, runs, schema
 from curate.catalogue import Catalogue
 from curate.errors import DataError
 from curate.groups import LINKING
@@ -36,6 +36,7 @@ NAMED_IN = {
     "pairs": ("a", "b"),
     "images": ("image_id",),
 }
+NAMED = 16  # letters of the parent's id that a synthetic file's name begins with
 PLAN = "forget.json"  # under runs/: what an erasure under way is about
 
 
@@ -174,7 +175,12 @@ def _erase_files(workspace: Workspace, plan: dict[str, Any]) -> None:
     """Delete synthetic images, embeddings, crops of unfinished work, and views that show faces."""
     root, ids = workspace.root, plan["image_ids"]
     for uri in plan["synthetic"]:
-        Path(uri).unlink(missing_ok=True)
+        places.path_of(uri).unlink(missing_ok=True)
+    for file in root.glob("synthetic/**/*"):  # of a run that died too: named after the parent
+        if file.name.split("_")[0] in {image_id[:NAMED] for image_id in ids}:
+            file.unlink()
+    for part in root.glob("crops/*/*.tmp"):
+        part.unlink()
     for part in root.glob("crops/*/*.parquet"):
         _without(part, ids)
     for staging in [*root.glob("runs/ingest-*"), *root.glob("runs/retrain-*")]:

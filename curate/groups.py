@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from curate import schema, splits
 from curate.catalogue import Catalogue
+from curate.duplicates import RECAPTURED
 from curate.labels import Codes, Flags, Said, apart
 from curate.snapshot import NONE, Snapshot
 
@@ -161,6 +162,7 @@ def _tied(
     a, b = pairs["a"].to_numpy(), pairs["b"].to_numpy()
     strangers = (subject[a] != NONE) & (subject[b] != NONE) & (subject[a] != subject[b])
     tied = pairs["kind"].isin(LINKING) | (pairs["similarity"] >= SAME_PICTURE)
-    tied |= apart(word[a], word[b], words) & ~strangers
+    near = pairs["similarity"].isna() | (pairs["similarity"] >= RECAPTURED)  # null: none was read
+    tied |= apart(word[a], word[b], words) & ~strangers & near
     found: Flags = tied.to_numpy()
     return found

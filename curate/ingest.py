@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curate import __version__, bursts, engine, forget, labels, reading, runs, schema, siblings
+from curate import bursts, engine, forget, labels, reading, runs, schema, siblings
 from curate.catalogue import Catalogue
 from curate.reading import Known, Track
 from curate.relate import KNOWN, relate
@@ -61,6 +61,7 @@ class Batch:
     splits: pd.DataFrame
     places: pd.DataFrame
     forgotten: int = 0  # files left out: `curate forget` erased what they show
+    faceless: int = 0  # files on record in which no face was ever looked for
 
     @property
     def adds(self) -> bool:
@@ -84,6 +85,7 @@ class Batch:
             "labels_learnt_late": self._late_labels(),
             "without_subject": self._without_subject(),
             "forgotten": self.forgotten,
+            "never_looked_for_faces": self.faceless,
             **{
                 f"split_{name}": int((self.splits["split"] == name).sum()) for name in schema.SPLITS
             },
@@ -146,7 +148,8 @@ def ingest(workspace: Workspace, items: Sequence[Item], wish: Wish, track: Track
 def _staging(workspace: Workspace, wish: Wish) -> Iterator[Staging]:
     """Yield where records are staged: in the workspace, for a dry run in a passing folder."""
     settings = workspace.config.ingest
-    name = f"ingest-{__version__}-{settings.hashes}{'' if wish.faces else '-no-faces'}"
+    how = runs.fingerprint(wish.faces, settings.hashes, settings.quality, settings.yunet)
+    name = f"ingest-{how}"
     if not wish.dry_run:
         yield Staging(workspace.root / "runs" / name)
         return
@@ -158,20 +161,25 @@ def _batch(
     workspace: Workspace, items: Sequence[Item], staging: Staging, wish: Wish, track: Track
 ) -> Batch:
     catalogue, config = workspace.catalogue, workspace.config
+    marks = forget.marks(catalogue)
+    everything = items
+    items = [item for item in everything if not _named_as_forgotten(item, marks)]
     files = reading.files_of(items)
-    known = Known.of(catalogue, files["uri"].tolist())
+    known = Known.of(catalogue, files["uri"].tolist(), marks)
     detect = reading.detector(config) if wish.faces else None
     files["image_id"], records = reading.read(items, known, staging, detect, config, track)
-    barred = _forgotten(files, forget.marks(catalogue))
-    files = files[~barred].reset_index(drop=True)
+    files = files[~files["image_id"].isin(list(marks))].reset_index(drop=True)
+    faceless = _never_looked_at(catalogue, files) if wish.faces else 0
     given = _label_rows(files, catalogue.read("labels"), wish.trusted)
     fresh = files[~files["image_id"].isin(list(known.image_ids))]
     images = _one_row_per_content(fresh, records)
+    del known, records  # of a million images they take some hundred MB
     on_record = catalogue.read("places")
     places = _new_places(files, images, catalogue, on_record)
     if images.empty:
-        nothing = {name: schema.empty(name) for name in ("images", "pairs", "splits")}
-        return Batch(labels=given, places=places, forgotten=int(barred.sum()), **nothing)
+        images, pairs, splits = (schema.empty(name) for name in ("images", "pairs", "splits"))
+        left_out = len(everything) - len(files)
+        return Batch(images, given, pairs, splits, places, left_out, faceless)
     images = siblings.told_apart(images, wish.burst, threads=engine.threads(config.threads))
     keys = labels.given_keys(catalogue, extra=given)
     related = relate(
@@ -182,15 +190,26 @@ def _batch(
         keys,
         given,
     )
-    return Batch(related.images, given, related.pairs, related.splits, places, int(barred.sum()))
+    return Batch(
+        related.images,
+        given,
+        related.pairs,
+        related.splits,
+        places,
+        len(everything) - len(files),
+        faceless,
+    )
 
 
-def _forgotten(files: pd.DataFrame, marks: set[str]) -> pd.Series:
-    """Tell which files show what was forgotten, or bear a forgotten name."""
-    if not marks:
-        return pd.Series(False, files.index)
-    names = {name for name in files["subject"].dropna().unique() if forget.mark_of(name) in marks}
-    return files["image_id"].isin(list(marks)) | files["subject"].isin(list(names))
+def _named_as_forgotten(item: Item, marks: set[str]) -> bool:
+    return bool(marks) and item.subject is not None and forget.mark_of(item.subject) in marks
+
+
+def _never_looked_at(catalogue: Catalogue, files: pd.DataFrame) -> int:
+    """Count the files whose image is on record since an ingest with --no-faces."""
+    seen = catalogue.compact("images", ["image_id", "status", "shows", "face"])
+    seen = seen[seen["face"].isna() & (seen["status"] == "kept") & (seen["shows"] != "eye")]
+    return int(reading.among(files["image_id"], seen["image_id"]).sum())
 
 
 def _one_row_per_content(fresh: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import click
 from curate import bursts, config, engine, eyewatch, recipes, runs, schema, show, sources
 from curate import ingest as stage
 from curate import resplit as resplitting
+from curate import status as overview
 from curate import workspace as workspaces
 from curate.catalogue import REDRAW
 from curate.errors import SourceError
@@ -32,6 +33,10 @@ NOTES = {
         "mends this (see the README); undo this run and ingest again with it."
     ),
     "forgotten": "{n} files were left out: curate forget erased what they show.",
+    "never_looked_for_faces": (
+        "{n} of these files are on record from an ingest with --no-faces, and stay so: to look for "
+        "their faces, curate undo that run first."
+    ),
 }
 
 
@@ -106,7 +111,7 @@ def ingest(
         done = stage.ingest(here, items, wish, show.track)
         result = asdict(done)
         if not as_json:
-            _show_ingested(done, items, wish)
+            _show_ingested(here, done, items, wish)
     if resplit:
         result |= {"resplit": _resplit(here, dry_run, as_json)}
     emit(result, as_json, lambda: None)
@@ -159,6 +164,8 @@ def _resplit(here: Workspace, dry_run: bool, as_json: bool) -> dict[str, Any]:
         kept = drawn.loc[~drawn["contamination"], ["image_id", "split"]]
         counts = {name: int((kept["split"] == name).sum()) for name in schema.SPLITS}
         run.counts = counts | {"contamination": int(drawn["contamination"].sum())}
+        if kept.empty:
+            raise SourceError("nothing is on record to be split.\nNext: curate ingest FOLDER")
         if run.recorded:
             run.append("splits", kept)
     if not as_json:
@@ -168,7 +175,7 @@ def _resplit(here: Workspace, dry_run: bool, as_json: bool) -> dict[str, Any]:
 
 
 def _check_usable(done: stage.Ingested, no_faces: bool) -> None:
-    if done.new and done.unusable == done.new:
+    if done.new == done.files and done.unusable == done.new:
         what = "an image" if no_faces else "an image with a face"
         raise SourceError(
             f"none of the {done.new} new files is {what}: {done.reasons}.\n"
@@ -176,9 +183,13 @@ def _check_usable(done: stage.Ingested, no_faces: bool) -> None:
         )
 
 
-def _show_ingested(done: stage.Ingested, items: Sequence[Item], wish: stage.Wish) -> None:
+def _show_ingested(
+    here: Workspace, done: stage.Ingested, items: Sequence[Item], wish: stage.Wish
+) -> None:
     if not (done.run_id or wish.dry_run):
-        click.echo(f"Nothing new: all {done.files} files are on record.")
+        left_out = done.counts["forgotten"]
+        click.echo(f"Nothing new: {done.files - left_out} of {done.files} files are on record.")
+        _show_notes(done)
         return
     if wish.dry_run:
         show.table(
@@ -188,9 +199,7 @@ def _show_ingested(done: stage.Ingested, items: Sequence[Item], wish: stage.Wish
         )
     title = "Would be ingested" if wish.dry_run else f"Ingested: run {done.run_id}"
     show.facts(title, {"files": done.files, "new images": done.new, **_words(done.counts)})
-    for name, text in NOTES.items():
-        if done.counts.get(name):
-            show.note(text.format(n=done.counts[name]))
+    _show_notes(done)
     if done.reasons:
         rows = [
             (reason, count, schema.REASONS.get(reason, ""))
@@ -201,10 +210,15 @@ def _show_ingested(done: stage.Ingested, items: Sequence[Item], wish: stage.Wish
         show.facts("Quality issues among the images kept", _words(done.issues))
     if done.new and not wish.trusted and any(item.labels for item in items):
         show.note("labels not trusted (--trust given trusts them): nothing goes to dev or test")
-    if done.run_id and done.unusable < done.new:
-        show.next_steps(
-            "curate softlabel --threshold 0.9", f"curate undo {done.run_id}   takes this back"
-        )
+    if done.run_id:
+        step = overview.overview(here).next_steps[0] if done.unusable < done.new else ""
+        show.next_steps(step, f"curate undo {done.run_id}   takes this back")
+
+
+def _show_notes(done: stage.Ingested) -> None:
+    for name, text in NOTES.items():
+        if done.counts.get(name):
+            show.note(text.format(n=done.counts[name]))
 
 
 def _first_of_each_class(items: Sequence[Item]) -> list[tuple[object, ...]]:

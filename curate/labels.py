@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -126,6 +127,16 @@ def latest(decisions: pd.DataFrame) -> pd.DataFrame:
     return ordered.drop_duplicates("image_id", keep="last")
 
 
+def states(given: pd.DataFrame) -> "pd.Series[Any]":
+    """Return image_id -> {(task, part): label} over rows of `labels` about eyes and occlusion."""
+    said = given[given["task"] != schema.TASKS[0]]
+    found: dict[str, dict[tuple[str, str], str]] = {}
+    columns = (said[name] for name in ("image_id", "task", "part", "label"))
+    for image_id, task, part, label in zip(*columns, strict=True):
+        found.setdefault(image_id, {})[task, part] = label
+    return pd.Series(found, dtype=object)
+
+
 def decided(catalogue: Catalogue, task: str) -> pd.DataFrame:
     """Return the latest decision of each image: image_id, action, label, attack_type."""
     decisions = _of(task, catalogue.read("decisions"))
@@ -141,7 +152,8 @@ def given_keys(
     """
     columns = ["image_id", "label", "attack_type"]
     given = _of(task, catalogue.read("labels", [*columns, "task"]))[columns]
-    given = given if extra is None or extra.empty else pd.concat([given, extra[columns]])
+    if extra is not None and not extra.empty:
+        given = pd.concat([given, _of(task, extra)[columns]])
     relabelled = decided(catalogue, task).query("label != ''")[columns]
     known = keys(given)
     both: pd.Series = pd.concat(
@@ -202,9 +214,14 @@ def best_keys(catalogue: Catalogue, task: str = "liveness") -> pd.Series:
 
 
 def differs(a: object, b: object) -> bool:
-    """Return whether two label keys say different things; a missing one says nothing."""
-    if not isinstance(a, str) or not isinstance(b, str) or a == b:
+    """Return whether two label keys say different things; a missing one says nothing.
+
+    A conflict is unlike everything, another conflict too: nobody knows what either shows.
+    """
+    if not isinstance(a, str) or not isinstance(b, str):
         return False
+    if a == b:
+        return a == CONFLICT
     both_attacks = a.startswith(schema.ATTACK) and b.startswith(schema.ATTACK)
     return not (both_attacks and UNKNOWN in (a, b))
 

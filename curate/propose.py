@@ -11,6 +11,7 @@ from curate.neighbours import cross_join, match, self_join
 from curate.relations import after, inverse
 
 Hashes = NDArray[np.uint64]
+EVERY_POSE = 0xFF
 UNDECIDED = -1  # of `turn`: hashed as if not turned
 
 _POSE = {(pose.turn, pose.mirror): n for n, pose in enumerate(POSES)}
@@ -71,18 +72,18 @@ def through_copies(
     ).drop_duplicates(["a", "b"])
     known = {frozenset(pair) for pair in pairs[["a", "b"]].to_numpy()}
     new = [frozenset(pair) not in known for pair in further[["a", "b"]].to_numpy()]
-    return further[new]
+    return further[np.array(new, dtype=bool)]
 
 
 def _by_frame(
     fresh: pd.DataFrame, old: pd.DataFrame | None, radius: int, threads: int
 ) -> pd.DataFrame:
     partners = fresh if old is None else old
-    hashes, masks = _hashes(fresh, "phash"), fresh["canonical"].to_numpy(np.uint8)
+    hashes, masks = _hashes(fresh, "phash"), _canonical(fresh)
     if old is None:
         found = self_join(hashes, masks, radius, threads=threads)
     else:
-        others = _hashes(old, "phash"), old["canonical"].to_numpy(np.uint8)
+        others = _hashes(old, "phash"), _canonical(old)
         found = cross_join(hashes, masks, *others, radius, threads=threads)
     return _frame(fresh, partners, found.i, found.j, found.pose, found.distance)
 
@@ -121,6 +122,12 @@ def _stored_pose(
     turn = np.where(mirrored == 1, a + b, a - b) % 360
     pairs = zip(turn.tolist(), (mirrored == 1).tolist(), strict=True)
     return np.fromiter((_POSE[pair] for pair in pairs), np.int8, len(turn))
+
+
+def _canonical(images: pd.DataFrame) -> NDArray[np.uint8]:
+    """Return (N,) masks; rows of an older version have none, and are searched in every pose."""
+    masks: NDArray[np.uint8] = images["canonical"].fillna(EVERY_POSE).to_numpy(np.uint8)
+    return masks
 
 
 def _hashes(images: pd.DataFrame, column: str) -> Hashes:

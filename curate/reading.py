@@ -28,19 +28,22 @@ NOTHING = {"turn": -1, "mirror": "no", "exif_orientation": 1}
 
 @dataclass(frozen=True)
 class Known:
-    """What the catalogue has of these files: their rows by place, and the ids of all contents."""
+    """What the catalogue has of these files: their rows by place, and the ids of all contents.
+
+    What was forgotten is among the ids: it is not looked at again.
+    """
 
     files: pd.DataFrame
     image_ids: frozenset[str]
 
     @classmethod
-    def of(cls, catalogue: Catalogue, uris: Sequence[str]) -> "Known":
+    def of(cls, catalogue: Catalogue, uris: Sequence[str], forgotten: set[str]) -> "Known":
         """Read the places among ``uris``, and every image_id."""
         columns = ["image_id", *KEY]
         images = catalogue.read("images", [*columns, "reason"])
         readable = images[images["reason"] != "unreadable"]  # those get another try each time
         files = pd.concat([readable[columns], catalogue.read("places", columns)])
-        return cls(files[among(files["uri"], uris)], frozenset(images["image_id"]))
+        return cls(files[among(files["uri"], uris)], frozenset(images["image_id"]) | forgotten)
 
 
 def among(values: pd.Series, wanted: Sequence[str] | pd.Series) -> NDArray[np.bool_]:

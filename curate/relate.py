@@ -18,7 +18,17 @@ from curate.workspace import Workspace
 
 KNOWN = (
     *("image_id", "uri", "also_at", "bytes", "mtime_ns", "subject", "clip", "origin", "parent_id"),
-    *("official_split", "status", "turn", "mirror", "width", "height", "phash", "canonical"),
+    *(
+        "official_split",
+        "status",
+        "shows",
+        "turn",
+        "mirror",
+        "width",
+        "height",
+        "phash",
+        "canonical",
+    ),
     *("face", "face_score", "landmarks", "face_phash", "face_dhash", "sharpness"),
 )
 
@@ -52,13 +62,17 @@ def relate(
     old = _comparable(known)
     pairs = proposed(fresh, old, settings.radius, threads)
     clusters = groups.clusters(workspace.catalogue)
-    facts = _facts(fresh, old, pairs, clusters, keys, places)
+    facts = _facts(fresh, known, pairs, clusters, keys, places)
+    facts["state"] = _states(workspace.catalogue, given, facts.index)
+    known = known[[*groups.COLUMNS, "origin", "official_split"]]  # of a million rows half a GB less
+    del old
     pairs = pairs[~duplicates.of_one_clip(pairs, facts)].reset_index(drop=True)
     comparer = Comparer(pairs, facts, min_similarity=settings.similarity, threads=threads)
     homes = _homes(facts, pairs, comparer, policy=settings.keep)
     comparer.compare(_worth_comparing(pairs, facts, homes, comparer))
     judged = comparer.judged(comparer.rows)
     further = through_copies(judged, homes, pairs)
+    further = further[~duplicates.of_one_clip(further, facts)]
     if len(further):
         pairs = pd.concat([pairs, further], ignore_index=True)
         comparer.add(further)
@@ -87,8 +101,11 @@ def relate(
 def _comparable(known: pd.DataFrame) -> pd.DataFrame:
     """Return the images on record that new ones are compared with, the kept ones first."""
     hashed = known["phash"].notna() & (known["face"].notna() | (known["status"] != "quarantined"))
-    old = known[hashed & (known["origin"] != "synthetic")]
-    return old.sort_values("status", key=lambda status: status != "kept", kind="stable")
+    columns = ["image_id", "turn", "phash", "canonical", "face_phash", "face_dhash"]
+    there = hashed & (known["origin"] != "synthetic")
+    kept = known["status"] == "kept"
+    rows = np.concatenate([np.flatnonzero(there & kept), np.flatnonzero(there & ~kept)])
+    return known[columns].take(rows)
 
 
 def _best_first(images: pd.DataFrame, policy: Sequence[str]) -> pd.DataFrame:
@@ -99,7 +116,7 @@ def _best_first(images: pd.DataFrame, policy: Sequence[str]) -> pd.DataFrame:
 
 def _facts(
     fresh: pd.DataFrame,
-    old: pd.DataFrame,
+    known: pd.DataFrame,
     pairs: pd.DataFrame,
     clusters: pd.Series,
     keys: pd.Series,
@@ -112,12 +129,21 @@ def _facts(
     """
     near = set(pairs["a"]) | set(pairs["b"])
     company = near | set(clusters.index[clusters.isin(clusters.reindex(list(near)))])
-    partners = _with_places(old[old["image_id"].isin(company)], places)
+    partners = known[known["image_id"].isin(list(company)) & (known["origin"] != "synthetic")]
+    partners = _with_places(partners, places)
     frames = [fresh.assign(known=False), partners.assign(known=True)]
     facts = pd.concat([frame for frame in frames if len(frame)] or frames).set_index("image_id")
     facts["label_key"] = keys.reindex(facts.index)
     facts["cluster"] = clusters.reindex(facts.index).where(facts["known"])
     return facts
+
+
+def _states(catalogue: Catalogue, given: pd.DataFrame, ids: "pd.Index[str]") -> pd.Series:
+    """Return what labels say of eyes and covers of ``ids``: those on record and ``given``."""
+    columns = ["image_id", "task", "part", "label"]
+    said = catalogue.read("labels", columns)
+    said = pd.concat([said[said["image_id"].isin(ids)], given[columns]], ignore_index=True)
+    return labels.states(said).reindex(ids)
 
 
 def _with_places(images: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
@@ -258,6 +284,7 @@ def _finished_images(
     reason = images["reason"].mask(duplicate, "duplicate").mask(barred, "contamination")
     flips = pairs["relation"].map(lambda words: pose_of(words).mirror).astype(bool)
     flipped = pairs[flips & pairs["kind"].isin(groups.LINKING)]
-    unclear = ids.isin(flipped["a"]) | ids.isin(flipped["b"])
+    loose = images["clip"].isna() & (images["mirror"] == "no")  # its siblings know better
+    unclear = loose & (ids.isin(flipped["a"]) | ids.isin(flipped["b"]))
     mirror = images["mirror"].mask(unclear, "ambiguous")
     return images.assign(status=status, reason=reason, mirror=mirror)

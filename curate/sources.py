@@ -83,8 +83,9 @@ def scan(
     Raises:
         SourceError: a manifest, or a list that the recipe reads, is wrong.
     """
-    seen: set[str] = set()
-    for each in listed:
+    named = [each for each in listed if _manifest(each)]  # what they say outranks a folder
+    seen = {each.entries[0].uri for each in named}
+    for each in [*named, *(each for each in listed if not _manifest(each))]:
         for item in _items(each, recipe, sampling, threads):
             if item.uri not in seen:
                 seen.add(item.uri)

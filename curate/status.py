@@ -42,16 +42,17 @@ def overview(workspace: Workspace) -> Overview:
     said, runs = Said(snapshot), snapshot.runs
     champion = champions.champion(workspace, "liveness")
     queues = _queues(snapshot, said, images)
+    labels = _labels_by_split(snapshot, said)
     return Overview(
         workspace=str(workspace.root),
         images=_image_counts(images),
-        labels=_labels_by_split(snapshot, said),
+        labels=labels,
         queues=queues,
         champion=str(champion.folder) if champion else "",
         runs=[_run_row(row) for row in runs.tail(RUNS).to_dict("records")],
         batches=_batches(snapshot, images),
         redrawn=next(iter(runs.loc[runs["verb"] == REDRAW, "run_id"][::-1]), ""),
-        next_steps=_next(runs, queues, images),
+        next_steps=_next(runs, queues, images, sum(train for train, _, _ in labels.values())),
     )
 
 
@@ -116,10 +117,17 @@ def _run_row(row: Mapping[Any, Any]) -> dict[str, Any]:
     return kept | {"counts": json.loads(row["counts"])}
 
 
-def _next(standing: pd.DataFrame, queues: dict[str, int], images: pd.DataFrame) -> list[str]:
+def _next(
+    standing: pd.DataFrame, queues: dict[str, int], images: pd.DataFrame, learnable: int
+) -> list[str]:
+    """Return what to do next; ``learnable`` images of the training split bear a label in use."""
     done = set(standing["verb"])
     if images.empty:
         return ["curate ingest FOLDER_OF_IMAGES"]
+    if not learnable:
+        return [
+            "curate ingest LABELLED_FOLDER --trust given   of more people than dev and test took"
+        ]
     if "softlabel" not in done:
         return ["curate softlabel --threshold 0.9"]
     steps = ["curate review" if any(queues.values()) else ""]

@@ -63,6 +63,7 @@ def matched(catalogue: Catalogue, truth_file: Path) -> pd.DataFrame:
 def _damage(truth: pd.DataFrame) -> Score:
     broken = truth["fault"].isin(DAMAGE)
     out = (truth["status"] == "quarantined") & ~truth["reason"].isin(["contamination", "no_face"])
+    out |= (truth["fault"] == "text") & truth["image_id"].isna()  # not even taken for an image
     return Score(
         "ingest", "damaged and non-image files", *_found(broken, out), int((out & ~broken).sum())
     )

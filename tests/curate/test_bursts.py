@@ -19,6 +19,7 @@ def frames(count: int, clip: str | None = "c", first: int = 1) -> pd.DataFrame:
             "turn": 0,
             "mirror": "no",
             "sharpness": np.arange(count, dtype=float),
+            "bytes": 1000,
             "face": [np.array([0, 0, 50, 50], np.float32)] * count,
             "label_key": None,
         }

@@ -22,6 +22,7 @@ from curate.labels import differs
 def facts(a, b):
     """Images a and b from (subject, clip, label_key)."""
     table = pd.DataFrame([a, b], index=["a", "b"], columns=["subject", "clip", "label_key"])
+    table["state"] = None
     return table.astype(object)
 
 
@@ -151,6 +152,8 @@ def shelf(*names, **columns):
             "bytes": 1000,
             "order": range(len(names)),
             "label_key": pd.Series([None] * len(names), dtype=object, index=list(names)),
+            "state": pd.Series([None] * len(names), dtype=object, index=list(names)),
+            "clip": pd.Series([None] * len(names), dtype=object, index=list(names)),
         },
         index=list(names),
     )
@@ -293,3 +296,38 @@ def test_clusters_are_stars_without_contradiction_whatever_the_row_order(data):
         assert not any(differs(key[image], mate) for mate in mates)
     shuffled = images.sample(frac=1, random_state=data.draw(st.integers(0, 99)))
     assert clusters(shuffled, duplicates(*edges[::-1])) == cluster
+
+
+OPEN, CLOSED = {("eyes", "left_eye"): "open"}, {("eyes", "left_eye"): "closed"}
+NOSE = {("occlusion", "nose"): "blocked"}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "kind"),
+    [
+        pytest.param(OPEN, CLOSED, "candidate", id="open and closed"),
+        pytest.param(OPEN, OPEN, "duplicate", id="both open"),
+        pytest.param(OPEN, NOSE, "duplicate", id="of other parts"),
+        pytest.param(OPEN, None, "duplicate", id="one unknown"),
+    ],
+)
+def test_labels_of_eyes_and_covers_stand_between_two_pictures(a, b, kind):
+    images = facts(("s", None, LIVE), ("s", None, LIVE))
+    images["state"] = pd.Series([a, b], index=images.index, dtype=object)
+    assert list(judge(one_pair(1.0), images)["kind"]) == [kind]
+
+
+def test_two_frames_of_one_clip_never_join_one_loose_copy():
+    images = shelf("loose", "one", "two", clip=[None, "c", "c"])
+    pairs = pd.DataFrame({"a": ["loose", "loose"], "b": ["one", "two"]})
+    homes = keep_best(images, pairs, lambda rows: np.ones(len(rows), bool))
+    assert homes["one"] == "loose"
+    assert homes["two"] == "two"
+
+
+def test_a_state_keeps_out_of_a_cluster_what_its_star_does_not_contradict():
+    images = shelf("star", "open", "closed", state=[None, OPEN, CLOSED])
+    pairs = pd.DataFrame({"a": ["star", "star"], "b": ["open", "closed"]})
+    homes = keep_best(images, pairs, lambda rows: np.ones(len(rows), bool))
+    assert homes["open"] == "star"
+    assert homes["closed"] == "closed"

@@ -87,13 +87,17 @@ def test_a_second_place_links_too_and_pairs_as_far_as_they_are_the_same_picture(
     places = pd.DataFrame({"image_id": ["c"], "subject": ["s"], "clip": [None]})
     pairs = pd.DataFrame(
         [("b", "d", "candidate", 0.979), ("d", "e", "candidate", 0.98),
-         ("b", "f", "candidate", 0.5), ("c", "d", "candidate", 0.5)],
+         ("b", "f", "candidate", 0.9), ("c", "d", "candidate", 0.9)],
         columns=["a", "b", "kind", "similarity"],
     )  # fmt: skip
     said = pd.Series({"b": "bonafide", "f": "attack/print", "c": "bonafide", "d": "attack/print"})
     found = grouping.grouped(images, places, pairs, said)
     # b and f differ but are known to be two people; b and d differ, d is of nobody known.
     assert found.tolist() == ["a", "a", "a", "a", "a", "f"]
+    apart = grouping.grouped(
+        images, places, pairs.assign(similarity=pairs["similarity"] - 0.1), said
+    )
+    assert apart.tolist() == ["a", "b", "a", "d", "e", "f"]  # too little alike for a recapture
 
 
 def test_a_long_chain_is_one_component():

@@ -31,7 +31,9 @@ def test_the_commented_defaults_are_the_defaults(tmp_path: Path) -> None:
             "colour = 1", "unknown key 'colour'; known: ingest, retrain", id="unknown key"
         ),
         pytest.param(
-            "[ingest]\nradios = 8", "unknown key 'ingest.radios'; known: radius", id="in a section"
+            "[ingest]\nradios = 8",
+            "unknown key 'ingest.radios'; known: hashes, keep, quality, radius",
+            id="in a section",
         ),
         pytest.param("[ingest]\nradius = 9", "ingest.radius = 9", id="just above the range"),
         pytest.param("[splits]\ntrain = 0.8", "must be 1", id="shares that do not add up"),
