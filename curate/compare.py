@@ -5,7 +5,6 @@ from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -133,11 +132,8 @@ class Comparer:
             rgb = crops.read_stored(row, min_side=SIDE).rgb
         except SourceError:
             return None
-        gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        factor = SIDE / min(gray.shape)
-        if factor < 1:
-            gray = cv2.resize(gray, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        return View(gray.astype(np.uint8), _spot(row, gray.shape[1] / row["width"]))
+        gray = crops.gray(rgb, SIDE)
+        return View(gray, _spot(row, gray.shape[1] / row["width"]))
 
     def _read_aspect(self, image_id: str) -> eyes.Aspect | None:
         row = self._rows[image_id] | {"image_id": image_id}

@@ -63,6 +63,16 @@ def shrunk(rgb: np.ndarray, side: int) -> np.ndarray:
     return small
 
 
+def gray(rgb: np.ndarray, side: int) -> np.ndarray:
+    """Return a (h, w, 3) uint8 image in grey, its shorter side at most ``side`` pixels."""
+    whole: np.ndarray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    factor = side / min(whole.shape)
+    if factor >= 1:
+        return whole
+    small: np.ndarray = cv2.resize(whole, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    return small
+
+
 def read_stored(row: Row, *, min_side: int | None = None) -> Decoded:
     """Return the image of a row of `images` as it is stored, EXIF applied, from any of its places.
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -75,12 +74,9 @@ def _views(row: Row) -> NDArray[np.float32] | None:
         rgb, scale = crops.read_upright(row, min_side=MIRROR_SIDE)
     except SourceError:
         return None
-    gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    factor = MIRROR_SIDE / min(gray.shape)
-    if factor < 1:
-        gray = cv2.resize(gray, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    points = np.asarray(row["landmarks"], np.float32).reshape(-1, 2) * scale * min(factor, 1.0)
-    return mirror.views(gray.astype(np.uint8), points)
+    gray = crops.gray(rgb, MIRROR_SIDE)
+    points = np.asarray(row["landmarks"], np.float32).reshape(-1, 2)
+    return mirror.views(gray, points * (scale * gray.shape[1] / rgb.shape[1]))
 
 
 def _closed(clip: pd.DataFrame, threads: int) -> NDArray[np.float64]:
