@@ -1,8 +1,9 @@
 """What looks like nothing known: candidates for attacks never seen before. Pure.
 
 An image is *far* when its nearest known images are farther from it than nearly every known image
-is from the known images of other people. Far images that are near each other make a cluster: one
-that grows is worth a name. Distance is 1 - cosine of embeddings (labeling computes those).
+is from the known images of other people. Far images that are nearer each other than to anything
+known make a cluster: one that grows is worth a name. Distance is 1 - cosine of embeddings, which
+labeling computes.
 """
 
 from dataclasses import dataclass
@@ -84,7 +85,8 @@ def _clusters(new: Floats, distance: Floats, limit: float) -> NDArray[np.int64]:
     if len(far) < LEAST_CLUSTER:
         return cluster
     tree = linkage(new[far].astype(np.float64), "average", metric="cosine")
-    part = fcluster(np.maximum(tree, 0), limit, "distance")
+    nearer = max(limit, float(np.median(distance[far])))
+    part = fcluster(np.maximum(tree, 0), nearer, "distance")
     sizes = np.bincount(part)
     ranked = [one for one in np.argsort(-sizes, kind="stable") if sizes[one] >= LEAST_CLUSTER]
     for number, one in enumerate(ranked, start=1):

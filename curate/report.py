@@ -164,7 +164,7 @@ def _newcomers(here: Workspace, images: pd.DataFrame) -> dict[str, Any]:
     return {
         "says": f"{far} of {len(new)} images of {batch} lie farther from all earlier images than "
         f"{novelty.QUANTILE:.0%} of those lie from each other (people aside)",
-        "clusters": [_cluster(new, found, number) for number in range(1, found.cluster.max() + 1)],
+        "clusters": [_cluster(new, found, number) for number in _shown(found)],
     }
 
 
@@ -180,7 +180,14 @@ def _cluster(new: pd.DataFrame, found: novelty.Novelty, number: int) -> dict[str
         }
         for _, row in shown.iterrows()
     ]
-    return {"number": number, "images": len(members), "sheet": sheet}
+    name = f"Cluster {number}" if number > 0 else "Each alone"
+    return {"name": name, "images": len(members), "sheet": sheet}
+
+
+def _shown(found: novelty.Novelty) -> list[int]:
+    """Return the clusters, the largest first, then those that are far and alone, if any."""
+    alone = [-1] if (found.cluster == -1).any() else []
+    return [*range(1, int(found.cluster.max(initial=0)) + 1), *alone]
 
 
 def _spread(frame: pd.DataFrame) -> pd.DataFrame:

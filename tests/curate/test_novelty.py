@@ -32,7 +32,7 @@ def test_more_of_the_known_is_not_far() -> None:
 
 def test_two_new_kinds_are_two_clusters_the_larger_first() -> None:
     rows, groups = known()
-    one, two = around(np.eye(64)[1] * 4, 20, 0.1, 1), around(np.eye(64)[2] * 4, 8, 0.1, 2)
+    one, two = around(np.eye(64)[1] * 4, 20, 0.1, 1), around(np.eye(64)[1] * -4, 8, 0.1, 2)
     more = around(np.eye(64)[0] * 4, 30, 0.3, 3)
     found = novelty.find(np.concatenate([two, more, one]), rows, groups)
     assert found is not None
