@@ -106,6 +106,8 @@ def test_who_was_forgotten_does_not_come_back(
     again = curate("ingest", tmp_path / "in", *TAKEHOME, "--json")
     assert again.json["new"] == 1
     assert again.json["counts"]["forgotten"] == 3
+    copy = curate("ingest", tmp_path / "mined", "--json")  # bears no name: known by its bytes
+    assert (copy.json["new"], copy.json["counts"]["forgotten"]) == (0, 1)
     assert not here.catalogue.read("images")["subject"].isin([SUBJECT]).any()
 
 

@@ -135,6 +135,18 @@ def test_an_attack_with_labels_of_its_eyes_is_still_no_duplicate_of_a_face(
     assert list(catalogue.read("pairs")["kind"]) == ["recapture"]
 
 
+def test_a_label_of_the_eyes_is_no_other_label_of_the_face(
+    curate: Callable, tmp_path: Path, draw_portrait: Callable, save: Callable, catalogue: Catalogue
+) -> None:
+    lines = ["path,label,task,part", "0.jpg,bonafide,,", "0.jpg,open,eyes,left_eye"]
+    save(tmp_path / "0.jpg", draw_portrait(1), 92)
+    save(tmp_path / "1.jpg", draw_portrait(1), 70)
+    (tmp_path / "list.csv").write_text("\n".join([*lines, "1.jpg,bonafide,,"]) + "\n")
+    done = curate("ingest", tmp_path / "list.csv", "--trust", "given")
+    assert done.code == 0, done.err
+    assert list(catalogue.read("pairs")["kind"]) == ["duplicate"]
+
+
 def test_splits_are_drawn_anew_and_the_old_draw_comes_back(
     curate: Callable, tmp_path: Path, draw_portrait: Callable, save: Callable, catalogue: Catalogue
 ) -> None:
