@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import fingerprints, groups, labels, schema
+from curate.duplicates import RECAPTURED
 from curate.labels import Said
 from curate.snapshot import NONE, Snapshot
 from curate.usable import usable
+
+SIMILAR = st.sampled_from([0.5, 0.95, 0.98])
 
 IDS = [f"{n:x}" * 64 for n in range(8)]  # as long as real ones, so that fingerprints are taken
 WORDS = ["bonafide", "attack/print", "attack/mask_3d", "attack/unknown"]
@@ -101,7 +104,7 @@ def catalogues(draw):
             "cluster": a if kind == "duplicate" else "", "relation": "same",
         }
         for a, b, kind, similarity in some(
-            st.tuples(ids, ids, st.sampled_from(schema.PAIR_KINDS), st.sampled_from([0.5, 0.98])), 5
+            st.tuples(ids, ids, st.sampled_from(schema.PAIR_KINDS), SIMILAR), 5
         )
     ]  # fmt: skip
     tables["splits"] = [
@@ -175,7 +178,9 @@ class Slow:
         for (a, b), row in self.pairs.items():
             same = row["kind"] in groups.LINKING or row["similarity"] >= groups.SAME_PICTURE
             strangers = subject.get(a, 0) != subject.get(b, 0) and a in subject and b in subject
-            if same or (labels.differs(self.best(a), self.best(b)) and not strangers):
+            alike = row["similarity"] is None or row["similarity"] >= RECAPTURED
+            apart = labels.differs(self.best(a), self.best(b))
+            if same or (apart and alike and not strangers):
                 ties.append((a, b))
         group = {name: {name} for tie in ties for name in tie} | {name: {name} for name in IDS}
         for a, b in ties:
