@@ -117,9 +117,9 @@ class Comparer:
         one, other = (self._rows[self._columns[side][row]] for side in ("a", "b"))
         if one.get("shows") == other.get("shows") == "eye":
             return True  # a patch of an eye is compared as a whole
-        if _given(one["face"]) != _given(other["face"]):
+        if crops.given(one["face"]) != crops.given(other["face"]):
             return False  # a copy that cannot be trained on stands for none that can
-        if not (_given(one["landmarks"]) and _given(other["landmarks"])):
+        if not (crops.given(one["landmarks"]) and crops.given(other["landmarks"])):
             return None
         flips = POSES[pose].mirror ^ (one["mirror"] == "yes") ^ (other["mirror"] == "yes")
         a, b = (self._aspect(self._columns[side][row]) for side in ("a", "b"))
@@ -161,14 +161,9 @@ def _reduction(row: crops.Row) -> float:
     return max(min(int(row["width"]), int(row["height"])) / SIDE, 1.0)
 
 
-def _given(value: object) -> bool:
-    """Tell whether a column of lists has a value here."""
-    return isinstance(value, list | np.ndarray)
-
-
 def _spot(row: crops.Row, scale: float) -> Spot | None:
     """Return where the face lies in the image as stored, ``scale`` times its size."""
-    if not _given(row["landmarks"]):
+    if not crops.given(row["landmarks"]):
         return None
     x, y, size = centre_and_spread(np.asarray(row["landmarks"], float).reshape(-1, 2) * scale)
     turn = max(int(row["turn"]), 0)

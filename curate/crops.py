@@ -80,7 +80,7 @@ def read_stored(row: Row, *, min_side: int | None = None) -> Decoded:
         SourceError: none of them holds its bytes any more.
     """
     fault = "it is gone"
-    for uri in (row["uri"], *_others(row)):
+    for uri in (row["uri"], *listed(row.get("also_at"))):
         try:
             data = places.read_bytes(uri)
             if _untouched(uri, row) or places.image_id(uri, data) == row["image_id"]:
@@ -98,6 +98,11 @@ def _untouched(uri: str, row: Row) -> bool:
     return bool(places.stat(uri) == (row.get("bytes"), row.get("mtime_ns")))
 
 
-def _others(row: Row) -> list[str]:
-    also_at = row.get("also_at")
-    return list(also_at) if isinstance(also_at, list | np.ndarray) else []
+def given(value: object) -> bool:
+    """Tell whether a cell of a column of lists holds one."""
+    return isinstance(value, list | np.ndarray)
+
+
+def listed(value: Any) -> list[Any]:
+    """Return the list in such a cell, an empty one where it holds none."""
+    return list(value) if given(value) else []

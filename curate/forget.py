@@ -105,8 +105,8 @@ def _plan(workspace: Workspace, subject: str) -> dict[str, Any]:
     gone = images[images.index.isin(ids)]
     synthetic = gone[gone["origin"] == "synthetic"]["uri"]
     mined = gone[gone["origin"] != "synthetic"]
-    places = catalogue.read_undone_too("places", ["image_id", "uri"])
-    also = places.loc[places["image_id"].isin(list(ids)), "uri"]
+    elsewhere = catalogue.read_undone_too("places", ["image_id", "uri"])
+    also = elsewhere.loc[elsewhere["image_id"].isin(list(ids)), "uri"]
     return {
         "subject": mark_of(subject),
         "image_ids": sorted(ids),
@@ -118,13 +118,13 @@ def _plan(workspace: Workspace, subject: str) -> dict[str, Any]:
 
 def _shown_in(catalogue: Catalogue, images: pd.DataFrame, subject: str) -> set[str]:
     """Return the images of ``subject``, their copies and recaptures, and what was made of them."""
-    places = catalogue.read_undone_too("places", ["image_id", "subject"])
+    elsewhere = catalogue.read_undone_too("places", ["image_id", "subject"])
     own = {
         *images.index[images["subject"] == subject],
-        *places.loc[places["subject"] == subject, "image_id"],
+        *elsewhere.loc[elsewhere["subject"] == subject, "image_id"],
     }
     if not own:
-        known = sorted({*images["subject"].dropna(), *places["subject"].dropna()})
+        known = sorted({*images["subject"].dropna(), *elsewhere["subject"].dropna()})
         like = [name for name in known if subject.lower() in name.lower()][:5] or known[:5]
         raise DataError(
             f"no subject {subject!r} on record; for instance: {', '.join(like) or 'none is named'}."
@@ -176,8 +176,9 @@ def _erase_files(workspace: Workspace, plan: dict[str, Any]) -> None:
     root, ids = workspace.root, plan["image_ids"]
     for uri in plan["synthetic"]:
         places.path_of(uri).unlink(missing_ok=True)
+    parents = {image_id[:NAMED] for image_id in ids}
     for file in root.glob("synthetic/**/*"):  # of a run that died too: named after the parent
-        if file.name.split("_")[0] in {image_id[:NAMED] for image_id in ids}:
+        if file.name.split("_")[0] in parents:
             file.unlink()
     for part in root.glob("crops/*/*.tmp"):
         part.unlink()

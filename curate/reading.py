@@ -87,7 +87,8 @@ def read(
         [[i.uri for i in items], [i.size for i in items], [i.mtime_ns for i in items]]
     )
     ids = _by_place(known.files).reindex(key)
-    ids = ids.fillna(_by_place(_staged(staging)).reindex(key))
+    staged = staging.rows([*KEY, "image_id"]).to_pandas()
+    ids = ids.fillna(_by_place(staged).reindex(key))
     missing = np.flatnonzero(ids.isna()).tolist()
     work = _worker(known.image_ids, detect, config)
     results = engine.mapped(
@@ -110,11 +111,6 @@ def _by_place(files: pd.DataFrame) -> pd.Series:
     by_place = files.set_index(list(KEY))["image_id"]
     once: pd.Series = by_place[~by_place.index.duplicated()]
     return once
-
-
-def _staged(staging: Staging) -> pd.DataFrame:
-    staged: pd.DataFrame = staging.rows().select([*KEY, "image_id"]).to_pandas()
-    return staged
 
 
 def _records(staging: Staging, wanted: set[str]) -> pd.DataFrame:

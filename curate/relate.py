@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from curate import duplicates, engine, groups, labels, schema, splits
+from curate import crops, duplicates, engine, groups, labels, schema, splits
 from curate.catalogue import Catalogue
 from curate.compare import Comparer
 from curate.propose import proposed, through_copies
@@ -17,20 +17,10 @@ from curate.relations import pose_of
 from curate.workspace import Workspace
 
 KNOWN = (
-    *("image_id", "uri", "also_at", "bytes", "mtime_ns", "subject", "clip", "origin", "parent_id"),
-    *(
-        "official_split",
-        "status",
-        "shows",
-        "turn",
-        "mirror",
-        "width",
-        "height",
-        "phash",
-        "canonical",
-    ),
-    *("face", "face_score", "landmarks", "face_phash", "face_dhash", "sharpness"),
-)
+    "image_id", "uri", "also_at", "bytes", "mtime_ns", "subject", "clip", "origin", "parent_id",
+    "official_split", "status", "shows", "turn", "mirror", "width", "height", "phash", "canonical",
+    "face", "face_score", "landmarks", "face_phash", "face_dhash", "sharpness",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -153,14 +143,10 @@ def _with_places(images: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
     later = places[places["image_id"].isin(images["image_id"])].groupby("image_id")["uri"]
     also = later.agg(list).reindex(images["image_id"])
     both = [
-        [*_listed(stored), *_listed(found)]
+        [*crops.listed(stored), *crops.listed(found)]
         for stored, found in zip(images["also_at"], also, strict=True)
     ]
     return images.assign(also_at=pd.Series(both, images.index, dtype=object))
-
-
-def _listed(value: object) -> list[str]:
-    return list(value) if isinstance(value, list | np.ndarray) else []
 
 
 def _homes(
@@ -183,7 +169,7 @@ def _keep_order(images: pd.DataFrame, policy: Sequence[str]) -> "pd.Index[str]":
     A re-encoding that moves the box by a pixel makes the face neither larger nor sharper.
     """
     boxes = images["face"]
-    areas = np.array([box[2] * box[3] if _given(box) else 1.0 for box in boxes], dtype=float)
+    areas = np.array([box[2] * box[3] if crops.given(box) else 1.0 for box in boxes], dtype=float)
     sharpness = images["sharpness"].to_numpy(float)
     arrived = images.reset_index(drop=True).sort_values(["mtime_ns", "uri"], kind="stable")
     steps = images.assign(
@@ -192,10 +178,6 @@ def _keep_order(images: pd.DataFrame, policy: Sequence[str]) -> "pd.Index[str]":
         order=np.argsort(arrived.index.to_numpy()),
     )
     return duplicates.keep_order(steps, policy)
-
-
-def _given(value: object) -> bool:
-    return isinstance(value, list | np.ndarray)
 
 
 def _worth_comparing(

@@ -84,7 +84,7 @@ def _closed(clip: pd.DataFrame, threads: int) -> NDArray[np.float64]:
     reader = LandmarkReader(assets.path("face_landmarker"))
 
     def look(row: Row) -> float:
-        if not isinstance(row["landmarks"], list | np.ndarray):
+        if not crops.given(row["landmarks"]):
             return float("nan")
         try:
             rgb, scale = crops.read_upright(row, min_side=EYES_SIDE)
