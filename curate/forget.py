@@ -30,6 +30,8 @@ from curate.workspace import Workspace
 NAMED_IN = {
     "labels": ("image_id",),
     "soft_labels": ("image_id",),
+    "issues": ("image_id",),
+    "audits": ("image_id",),
     "decisions": ("image_id",),
     "splits": ("image_id",),
     "places": ("image_id",),

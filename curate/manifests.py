@@ -27,16 +27,7 @@ from curate.recipes import Given
 SUFFIXES = (".csv", ".tsv", ".parquet")
 PATHS = ("uri", "path", "file", "image", "image_path", "filename")
 COLUMNS = ("label", "attack_type", "task", "part", "subject", "clip", "split")
-WORDS = {
-    "liveness": (schema.BONAFIDE, schema.ATTACK),
-    "eyes": ("open", "closed", "blocked"),
-    "occlusion": ("clear", "blocked"),
-}
-PARTS = {
-    "liveness": ("",),
-    "eyes": ("left_eye", "right_eye", "eye"),
-    "occlusion": ("left_eye", "right_eye", "nose", "mouth", "chin", "forehead"),
-}
+WORDS = {**schema.CLASSES_OF, "liveness": (schema.BONAFIDE, schema.ATTACK)}
 
 Meaning: TypeAlias = Callable[[str], tuple[Given, ...] | None]  # of a recipe's class words
 Cells: TypeAlias = dict[str, str]
@@ -109,8 +100,8 @@ def _labels(uri: str, line: int, cells: Cells, meaning: Meaning) -> tuple[Given,
         return mapped
     if task not in WORDS:
         raise _wrong(uri, line, "task", task, f"allowed: {_or(WORDS)}")
-    if part not in PARTS[task]:
-        raise _wrong(uri, line, "part", part, f"allowed for {task}: {_or(PARTS[task])}")
+    if part not in schema.PARTS_OF[task]:
+        raise _wrong(uri, line, "part", part, f"allowed for {task}: {_or(schema.PARTS_OF[task])}")
     if word not in WORDS[task]:
         raise _wrong(uri, line, "label", word, _hint(task, word))
     return (Given(task, part, word, _attack_type(uri, line, word, cells["attack_type"])),)

@@ -18,7 +18,19 @@ ATTACK_TYPES = (
     "digital",
     "unknown",
 )
-LIVENESS_CLASSES = (BONAFIDE, *ATTACK_TYPES)  # the order of `probs` for task liveness
+LIVENESS_CLASSES = (BONAFIDE, *ATTACK_TYPES)
+# Per task: the classes in the order of `probs`, and the parts of a face that have a label each;
+# `eye` is a patch that does not say which one it shows.
+CLASSES_OF = {
+    "liveness": LIVENESS_CLASSES,
+    "eyes": ("open", "closed", "blocked"),
+    "occlusion": ("clear", "blocked"),
+}
+PARTS_OF: dict[str, tuple[str, ...]] = {
+    "liveness": ("",),
+    "eyes": ("left_eye", "right_eye", "eye"),
+    "occlusion": ("left_eye", "right_eye", "nose", "mouth", "chin", "forehead"),
+}
 ORIGINS = ("mined", "captured", "synthetic")
 IMAGE_STATUSES = ("kept", "duplicate", "quarantined")
 MIRRORS = ("no", "yes", "ambiguous")
@@ -158,13 +170,39 @@ TABLES: dict[str, pa.Schema] = {
             "run_id": TEXT,
             "label": TEXT,
             "attack_type": TEXT,
-            "confidence": pa.float32(),  # max(P(bonafide), 1 - P(bonafide)), in [0.5, 1]
-            "probs": FLOATS,  # over LIVENESS_CLASSES, sums to 1
+            # liveness: max(P(bonafide), 1 - P(bonafide)); other tasks: the largest of `probs`
+            "confidence": pa.float32(),
+            "probs": FLOATS,  # over CLASSES_OF[task], sums to 1
             "status": TEXT,
             "reason": TEXT,  # why it goes to review; "" when accepted
             "teacher": TEXT,
             "threshold": pa.float32(),
-            "bound": pa.float32(),  # certified error bound, null where none was asked for
+            "bound": pa.float32(),  # bound on the share of wrong accepted labels, null: none holds
+        }
+    ),
+    "issues": pa.schema(  # labels that a teacher which had not seen them doubts
+        {
+            "image_id": TEXT,
+            "task": TEXT,
+            "part": TEXT,
+            "run_id": TEXT,
+            "label": TEXT,  # the trusted label in doubt
+            "attack_type": TEXT,
+            "quality": pa.float32(),  # 0 surely wrong, 1 surely right
+            "issue": pa.bool_(),
+            "suggested": TEXT,  # what it may be instead, as labels.key writes it
+            "rank": pa.int32(),  # 0 is looked at first
+        }
+    ),
+    "audits": pa.schema(  # random samples of accepted soft labels that a person decides
+        {
+            "image_id": TEXT,
+            "task": TEXT,
+            "part": TEXT,
+            "run_id": TEXT,
+            "audited": TEXT,  # the softlabel run whose accepted labels are sampled
+            "label": TEXT,  # what that run says
+            "attack_type": TEXT,
         }
     ),
     "decisions": pa.schema(
@@ -212,6 +250,8 @@ CLASSES: dict[tuple[str, str], tuple[object, ...]] = {
     ("splits", "split"): SPLITS,
     ("soft_labels", "task"): TASKS,
     ("soft_labels", "status"): SOFT_STATUSES,
+    ("issues", "task"): TASKS,
+    ("audits", "task"): TASKS,
     ("decisions", "action"): ACTIONS,
     ("runs", "state"): RUN_STATES,
 }
@@ -224,7 +264,8 @@ RANGES: dict[tuple[str, str], tuple[float, float]] = {
     ("pairs", "distance"): (0, 64),
     ("pairs", "similarity"): (-1, 1),
     ("pairs", "worst"): (-1, 1),
-    ("soft_labels", "confidence"): (0.5, 1),
+    ("soft_labels", "confidence"): (0, 1),
+    ("issues", "quality"): (0, 1),
 }
 
 # What there is one row of, whatever runs were undone and brought back: the earliest counts.
@@ -238,7 +279,17 @@ DISTINCT = {
 # The column that says which run wrote a row.
 RUN_COLUMN = {"images": "batch"} | {
     name: "run_id"
-    for name in ("places", "labels", "pairs", "splits", "soft_labels", "decisions", "forgotten")
+    for name in (
+        "places",
+        "labels",
+        "pairs",
+        "splits",
+        "soft_labels",
+        "issues",
+        "audits",
+        "decisions",
+        "forgotten",
+    )
 }
 
 
