@@ -2,16 +2,19 @@
 
 The one is turned and mirrored by its pose, shifted, scaled and sheared onto the other (ECC:
 Evangelidis and Psarakis, PAMI 30(10), 2008), its tones bent by a power law, as cameras and editors
-do, and what is burnt out is left aside. What remains must agree as a whole and in every patch.
+do, and what is burnt out is left aside. What remains must agree as a whole, in every patch, and in
+its colours.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curate import tones
 from curate.hashes import Pose, apply_pose
 
 SIDE = 64  # pixels of the square to which both pictures are reduced
@@ -21,16 +24,14 @@ LEAST_OVERLAP = 0.5  # share of the square: two crops of 8 % a side share 0.65, 
 STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
 SMOOTHING = 5  # pixels of the Gaussian that the alignment uses
 SOFTENED = 0.7  # pixels: the grids of two crops differ by half a pixel, and that is no difference
-BURNT = (3, 250)  # grey levels outside of which a tone has no partner
 LEAST_SEEN = 0.35  # share of the square that must not be burnt, else all of it is compared
-# A gamma of 0.6 and back, with a margin.
-POWERS = np.exp(np.linspace(np.log(0.5), np.log(2), 9)).astype(np.float32)
 PATCHES = 4  # a side
 LEAST_PATCH = 0.4  # share of a patch that must be seen
 SLACK = 0.3  # of the picture's standard deviation: what a flat patch may differ by
 CONVINCING = 0.99  # an agreement that spares us other beginnings
 
 Gray = NDArray[np.uint8]
+Colours: TypeAlias = NDArray[np.uint8]
 Small = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Warp: TypeAlias = NDArray[np.float32]  # (2, 3): from pixels of the one square to the other's
@@ -46,10 +47,17 @@ class Spot(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A picture to compare: grey (H, W) of any scale, and its face where it is known."""
+    """A picture to compare.
+
+    Attributes:
+        gray: (H, W) uint8, of any scale.
+        spot: its face, where it is known.
+        colours: (SIDE, SIDE, 3) uint8, the whole picture; None: its colours are not compared.
+    """
 
     gray: Gray
     spot: Spot | None = None
+    colours: Colours | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,7 @@ class Agreement:
         scale: pixels of a to a pixel of b, in the pixels of the two views.
         brighter: grey levels by which b is brighter than a.
         contrast: standard deviation of b over that of a.
+        cast: grey levels by which the colours of b drift apart (`tones.cast`).
     """
 
     similarity: float
@@ -73,12 +82,14 @@ class Agreement:
     scale: float = 1.0
     brighter: float = 0.0
     contrast: float = 1.0
+    cast: float = 0.0
 
 
 def posed(view: View, pose: Pose) -> View:
     """Return the picture turned and mirrored by ``pose``."""
     spot = view.spot and moved(view.spot, view.gray.shape, pose)
-    return View(apply_pose(view.gray, pose), spot)
+    colours = None if view.colours is None else apply_pose(view.colours, pose)
+    return View(apply_pose(view.gray, pose), spot, colours)
 
 
 def moved(spot: Spot, shape: tuple[float, ...], pose: Pose) -> Spot:
@@ -103,10 +114,12 @@ def agree(a: View, b: View, pose: Pose) -> Agreement:
     if any(flat):
         same = float(all(flat) and abs(moving.mean() - fixed.mean()) <= SAME_LEVEL)
         return Agreement(same, same)
-    best, how = _compared(moving, fixed, _beginnings(a, b)[0]), None
+    colours = None if a.colours is None or b.colours is None else (a.colours, b.colours)
+    compared = partial(_compared, moving, fixed, colours)
+    best, how = compared(_beginnings(a, b)[0]), None
     for beginning in _beginnings(a, b):
         warp = _aligned(moving, fixed, beginning)
-        found = _compared(moving, fixed, warp) if warp is not None else None
+        found = compared(warp) if warp is not None else None
         if found and (best is None or found.similarity > best.similarity):
             best, how = found, warp
         if best and best.similarity >= CONVINCING:
@@ -116,9 +129,14 @@ def agree(a: View, b: View, pose: Pose) -> Agreement:
     return best if how is None else _described(best, how, a.gray.shape, b.gray.shape)
 
 
-def _reduced(gray: Gray) -> Small:
-    small: Small = cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+def reduced(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return (H, W) or (H, W, 3) at the size at which pictures are compared."""
+    small: NDArray[np.uint8] = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return small
+
+
+def _reduced(gray: Gray) -> Small:
+    return reduced(gray).astype(np.float32)
 
 
 def _beginnings(a: View, b: View) -> list[Warp]:
@@ -149,45 +167,36 @@ def _aligned(moving: Small, fixed: Small, beginning: Warp) -> Warp | None:
     return np.asarray(warp, dtype=np.float32)
 
 
-def _compared(moving: Small, fixed: Small, warp: Warp) -> Agreement | None:
+def _compared(
+    moving: Small, fixed: Small, colours: tuple[Colours, Colours] | None, warp: Warp
+) -> Agreement | None:
     """Compare where the two overlap; None where that is too little."""
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = (SIDE, SIDE)
-    overlap = cv2.warpAffine(np.ones_like(moving), warp, size, flags=how) > 0.999
+    overlap = _warped(np.ones_like(moving), warp, cv2.BORDER_CONSTANT) > 0.999
     if overlap.mean() < LEAST_OVERLAP:
         return None
-    moved = cv2.warpAffine(moving, warp, size, flags=how, borderMode=cv2.BORDER_REPLICATE)
-    seen = overlap & _has_tone(moved) & _has_tone(fixed)
+    moved = _warped(moving, warp)
+    seen = overlap & tones.has_tone(moved) & tones.has_tone(fixed)
     seen = seen if seen.mean() >= LEAST_SEEN else overlap
     x, y = (cv2.GaussianBlur(image, (0, 0), SOFTENED) for image in (moved, fixed))
-    similarity, bent = _bent(x, y, seen)
+    similarity, bent = tones.bent(x, y, seen)
     return Agreement(
         similarity,
         _worst_patch(bent, y, seen),
         brighter=float(y[seen].mean() - x[seen].mean()),
         contrast=float(y[seen].std() / max(x[seen].std(), FLAT)),
+        cast=_cast(colours, warp, overlap) if colours is not None else 0.0,
     )
 
 
-def _has_tone(image: Small) -> Mask:
-    return (image > BURNT[0]) & (image < BURNT[1])
+def _cast(colours: tuple[Colours, Colours], warp: Warp, overlap: Mask) -> float:
+    x, y = (image.astype(np.float32) for image in colours)
+    return tones.cast(_warped(x, warp), y, overlap)
 
 
-def _bent(x: Small, y: Small, seen: Mask) -> tuple[float, Small]:
-    """Bend the tones of x towards y: the best correlation of gain * x^power + offset, and that."""
-    tones = np.maximum(x, 0) / np.float32(255)
-    bent: list[Small] = [tones**power for power in POWERS]
-    scores = [_correlation(each[seen], y[seen]) for each in bent]
-    best = int(np.argmax(scores))
-    inside, target = bent[best][seen], y[seen]
-    gain = scores[best] * target.std() / max(float(inside.std()), 1e-6)
-    return scores[best], gain * (bent[best] - inside.mean()) + target.mean()
-
-
-def _correlation(x: Small, y: Small) -> float:
-    x, y = x - x.mean(), y - y.mean()
-    norm = float(np.linalg.norm(x) * np.linalg.norm(y))
-    return float(np.clip((x * y).sum() / norm, -1, 1)) if norm else 0.0
+def _warped(image: Small, warp: Warp, border: int = cv2.BORDER_REPLICATE) -> Small:
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    moved: Small = cv2.warpAffine(image, warp, (SIDE, SIDE), flags=how, borderMode=border)
+    return moved
 
 
 def _worst_patch(bent: Small, y: Small, seen: Mask) -> float:
@@ -211,12 +220,9 @@ def _described(
     square = warp[:, :2].astype(float)
     pixels = np.diag(shape[1::-1]) @ square @ np.diag(1 / np.array(onto[1::-1], dtype=float))
     turned = np.arctan2(pixels[1, 0] - pixels[0, 1], pixels[0, 0] + pixels[1, 1])
-    return Agreement(
-        found.similarity,
-        found.worst,
+    return replace(
+        found,
         area=float(abs(np.linalg.det(square))),
         degrees=-float(np.degrees(turned)),
         scale=float(np.sqrt(abs(np.linalg.det(pixels)))),
-        brighter=found.brighter,
-        contrast=found.contrast,
     )

@@ -1,12 +1,21 @@
 """Which model is the champion: the last promoted one whose run stands."""
 
+import importlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
 from curate.errors import DataError
 from curate.workspace import Workspace
+
+SCORER = "training.predict:scorer"
 
 
 @dataclass(frozen=True)
@@ -52,3 +61,22 @@ def require_champion(workspace: Workspace, task: str) -> Model:
             f"no {task} model has been promoted in {workspace.root}.\nNext: curate retrain"
         )
     return found
+
+
+def scorer(
+    workspace: Workspace, model: Model, track: Callable[..., Any]
+) -> Callable[[pd.DataFrame], NDArray[np.float64]]:
+    """Return what scores rows of `images` with ``model``: (N,) P(bona fide).
+
+    Named as a string, as commands are: training loads torch, and its siblings may not import it.
+    """
+    module, name = SCORER.split(":")
+    loaded = getattr(importlib.import_module(module), name)
+    scores: Callable[[pd.DataFrame], NDArray[np.float64]] = loaded(workspace, model, track)
+    return scores
+
+
+def learnt_from(model: Model) -> frozenset[str]:
+    """Return the images that the weights or the threshold of ``model`` come from."""
+    origin = pq.read_table(model.folder / "trained_on.parquet", columns=["image_id"])
+    return frozenset(origin["image_id"].to_pylist())

@@ -17,6 +17,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("curate.commands:init", "Make a workspace here."),
     "ingest": ("curate.ingest_cli:ingest", "Quarantine, upright, de-duplicate, split."),
     "softlabel": ("labeling.cli:softlabel", "A teacher labels what it is sure of; the rest waits."),
+    "teachers": ("labeling.teachers_cli:teachers", "Who can label; what one makes of an image."),
+    "issues": ("labeling.issues_cli:issues", "Find trusted labels that are probably wrong."),
+    "audit": ("labeling.audit_cli:audit", "Bound the errors of accepted labels by a sample."),
     "review": ("curate.review.cli:review", "Look, accept, reject, relabel in the FiftyOne App."),
     "synth": ("synth.cli:synth", "Simulate attacks on bona fide training images."),
     "retrain": (

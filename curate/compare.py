@@ -9,17 +9,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate import assets, crops, duplicates, engine, eyes
-from curate.agreement import Agreement, Spot, View, agree, moved, posed
+from curate import assets, crops, duplicates, engine, eyes, sameshot
+from curate.agreement import Agreement, Spot, View, agree, moved, posed, reduced
 from curate.errors import SourceError
 from curate.facehash import centre_and_spread
+from curate.faces import Face
 from curate.hashes import POSES
 from curate.landmarks import LandmarkReader
 from curate.relations import inverse, relation
 
 SIDE = 128  # pixels of the shorter side at which two images are compared
 FACE_SIDE = 480  # and at which the state of a face is read
-CACHED = 4096  # grey images of the former size kept: about 100 MB
+CACHED = 4096  # images of the former size kept, and aspects of faces: about 250 MB
+PORTRAITS = 64  # images of the latter size kept, grey: about 20 MB
 WORST_OF = 6  # members of a cluster, those least like the copy kept, compared with each other
 
 
@@ -41,6 +43,7 @@ class Comparer:
         self._found: dict[int, tuple[int, Agreement, bool | None]] = {}
         self._view = lru_cache(CACHED)(self._read)
         self._aspect = lru_cache(CACHED)(self._read_aspect)
+        self._portrait = lru_cache(PORTRAITS)(self._read_portrait)
         self._reader: LandmarkReader | None = None
         self.add(pairs)
 
@@ -73,10 +76,12 @@ class Comparer:
             pose=[pose for pose, _, _ in found],
             similarity=np.array([each.similarity for _, each, _ in found], np.float32),
             worst_patch=np.array([each.worst for _, each, _ in found], np.float32),
+            cast=np.array([each.cast for _, each, _ in found], np.float32),
             same_state=pd.Series([state for _, _, state in found], dtype=object).to_numpy(),
             relation=[self._words(int(row)) for row in rows],
         )
-        return duplicates.judge(pairs, self._facts, min_similarity=self._min_similarity)
+        judged = duplicates.judge(pairs, self._facts, min_similarity=self._min_similarity)
+        return judged.drop(columns="cast")
 
     def worst_inside(self, judged: pd.DataFrame) -> pd.Series:
         """Return cluster -> least similarity of two of its members, of rows that have a cluster.
@@ -122,8 +127,13 @@ class Comparer:
         if not (crops.given(one["landmarks"]) and crops.given(other["landmarks"])):
             return None
         flips = POSES[pose].mirror ^ (one["mirror"] == "yes") ^ (other["mirror"] == "yes")
-        a, b = (self._aspect(self._columns[side][row]) for side in ("a", "b"))
-        return eyes.compare(a, b, mirrored=flips)
+        ids = [self._columns[side][row] for side in ("a", "b")]
+        same = eyes.compare(*map(self._aspect, ids), mirrored=flips)
+        if same:
+            return True
+        a, b = map(self._portrait, ids)
+        shot = a and b and sameshot.same_shot(a, b, mirrored=flips)
+        return shot or same
 
     def _read(self, image_id: str) -> View | None:
         """Return the image as stored, EXIF applied, in grey; None where its original is gone."""
@@ -133,9 +143,17 @@ class Comparer:
         except SourceError:
             return None
         gray = crops.gray(rgb, SIDE)
-        return View(gray, _spot(row, gray.shape[1] / row["width"]))
+        return View(gray, _spot(row, gray.shape[1] / row["width"]), reduced(rgb))
 
     def _read_aspect(self, image_id: str) -> eyes.Aspect | None:
+        found = self._read_face(image_id)
+        return eyes.aspect(*found) if found else None
+
+    def _read_portrait(self, image_id: str) -> sameshot.Portrait | None:
+        found = self._read_face(image_id)
+        return sameshot.portrait(*found) if found else None
+
+    def _read_face(self, image_id: str) -> tuple[np.ndarray, Face, LandmarkReader] | None:
         row = self._rows[image_id] | {"image_id": image_id}
         try:
             rgb, scale = crops.read_upright(row, min_side=FACE_SIDE)
@@ -143,7 +161,7 @@ class Comparer:
             return None
         if self._reader is None:
             self._reader = LandmarkReader(assets.path("face_landmarker"))
-        return eyes.aspect(rgb, crops.face_of(row, scale), self._reader)
+        return rgb, crops.face_of(row, scale), self._reader
 
     def _words(self, row: int) -> str:
         """Say what was done to a; only the pose where the two are not one picture."""

@@ -11,6 +11,7 @@ from curate.errors import ConfigError
 
 FILENAME = "curate.toml"
 Share = Annotated[float, Field(ge=0, le=1)]
+CropScale = Annotated[float, Field(ge=1, le=6)]  # side of the crop over side of the face
 Count = Annotated[int, Field(ge=1)]
 KeepRule = Literal["upright", "largest_face", "sharpest", "largest_file", "earliest"]
 
@@ -47,19 +48,20 @@ class Splits(Section):
 
 
 class Softlabel(Section):
-    """The teacher: frozen features of the face crop under a linear head."""
+    """The teachers: frozen features of crops under linear heads, and model files with a card."""
 
     backbone: str = "tf_efficientnet_lite0"
-    crop_scale: Annotated[float, Field(ge=1, le=6)] = 2.7  # side of the crop over side of the face
+    crop_scales: Annotated[tuple[CropScale, ...], Field(min_length=1)] = (1.5, 2.7)
     image_size: Annotated[int, Field(ge=32, le=1024)] = 224  # pixels
     folds: Annotated[int, Field(ge=2, le=20)] = 5
+    weights: str = ""  # a folder of model files that cards describe
 
 
 class Retrain(Section):
     """The challenger and how long it learns."""
 
     backbone: str = "tf_efficientnet_lite0"
-    crop_scale: Annotated[float, Field(ge=1, le=6)] = 2.7
+    crop_scale: CropScale = 2.7
     image_size: Annotated[int, Field(ge=32, le=1024)] = 160
     epochs: Count = 6
     batch_size: Count = 32

@@ -18,6 +18,9 @@ from curate.labels import differs
 # above 0.93, no two of 5000 generated ones above 0.97.
 SIMILAR = 0.995  # of the whole picture
 WORST_PATCH = 0.7  # of its worst sixteenth
+# Grey levels by which colours drift apart past any tone curve (`tones.cast`): 99 % of copies
+# by 1.8, of two copies of one picture by 2.7, half of simulated recaptures by more than 8.
+MOST_CAST = 2.8
 NEAR_EXACT = 0.997, 0.9  # both, where the state of the face cannot be read; 93 % of copies do
 # 80 % of those recaptures agree by more (86 % by more than 0.8); live and print of one person taken
 # apart do not, but 112 of 12.5 million pairs of generated people.
@@ -31,16 +34,16 @@ Confirm = Callable[[NDArray[np.int64]], NDArray[np.bool_]]  # rows of pairs -> w
 def judge(
     pairs: pd.DataFrame, images: pd.DataFrame, *, min_similarity: float = SIMILAR
 ) -> pd.DataFrame:
-    """Return ``pairs`` (a, b, similarity, worst_patch, same_state) with a column `kind`.
+    """Return ``pairs`` (a, b, similarity, worst_patch, cast, same_state) with a column `kind`.
 
     ``images``, indexed by image_id, has subject, label_key ("bonafide", "attack/print"; null where
     unknown) and state ({(task, part): label} of eyes and occlusion, null where unknown).
 
     Two known and different subjects: candidate. Else contradicting labels: recapture where the
     pictures are alike (RECAPTURED), never merged, and candidate where not. Else duplicate where the
-    whole reaches ``min_similarity`` and the worst patch WORST_PATCH, no label of eyes or occlusion
-    contradicts, and the face is in the same state (True), or that is unknown (None) and both reach
-    NEAR_EXACT. Else candidate.
+    whole reaches ``min_similarity`` and the worst patch WORST_PATCH, the colours drift apart by at
+    most MOST_CAST, no label of eyes or occlusion contradicts, and the face is in the same state
+    (True), or that is unknown (None) and both reach NEAR_EXACT. Else candidate.
     """
     facts = images[["subject", "label_key"]]
     a, b = (facts.reindex(pairs[side]).reset_index(drop=True) for side in ("a", "b"))
@@ -48,11 +51,14 @@ def judge(
     similarity = pairs["similarity"].to_numpy(float)
     state = pairs["same_state"].to_numpy(object)
     same = np.equal(state, True).astype(bool) | (pd.isna(state) & alike(pairs, *NEAR_EXACT))
+    tinted = pairs["cast"].to_numpy(float) > MOST_CAST
     kind = np.select(
         [
             _compare(a, b, "subject") == DIFFERENT,
             contradict & (similarity >= RECAPTURED),
-            alike(pairs, min_similarity) & same & ~contradict & ~_states_differ(pairs, images),
+            alike(pairs, min_similarity)
+            & same
+            & ~(contradict | tinted | _states_differ(pairs, images)),
         ],
         ["candidate", "recapture", "duplicate"],
         "candidate",

@@ -9,7 +9,7 @@ CurateError                    exit 1
 ├── DataError                  there is not enough of the right data to go on
 ├── MissingExtra               an optional dependency is not installed
 ├── ServiceError               mongod or the FiftyOne App did not start
-└── GateRefused                the challenger was not promoted (exit 3)
+└── GateRefused                a challenger not promoted, a certificate not issued (exit 3)
 """
 
 import importlib.util
@@ -54,7 +54,7 @@ class ServiceError(CurateError):
 
 
 class GateRefused(CurateError):
-    """The challenger was not promoted."""
+    """A challenger was not promoted, or a certificate could not be issued."""
 
     exit_code = 3
 

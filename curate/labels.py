@@ -23,21 +23,22 @@ Flags = NDArray[np.bool_]
 
 
 class Said:
-    """What was said about each image for one task.
+    """What was said about each image for one task, or one part of a face in it.
 
     Every array is (snapshot.total,), in the order of the snapshot's numbers; label keys are codes
     into `words`, NONE where nothing was said.
     """
 
-    def __init__(self, snapshot: Snapshot, task: str = "liveness") -> None:
+    def __init__(self, snapshot: Snapshot, task: str = "liveness", part: str = "") -> None:
         """Read labels, soft labels and decisions, and weigh them."""
         self.words = list(FIRST_WORDS)
-        columns = ["image_id", "task", "label", "attack_type"]
-        given = _of(task, snapshot.read("labels", [*columns, "trusted"]))
+        columns = ["image_id", "task", "part", "label", "attack_type"]
+        given = _of(task, part, snapshot.read("labels", [*columns, "trusted"]))
         given = given.assign(word=self._coded(given))
-        self.decisions = latest(_of(task, snapshot.read("decisions", [*columns, "action", "at"])))
+        decisions = snapshot.read("decisions", [*columns, "action", "at"])
+        self.decisions = latest(_of(task, part, decisions))
         soft = snapshot.read("soft_labels", [*columns, "status", "reason", "run_id"])
-        soft = _latest_soft(_of(task, soft), snapshot.images)
+        soft = _latest_soft(_of(task, part, soft), snapshot.images)
 
         self.decided = self._spread(snapshot.total, self.decisions, self._coded(self.decisions))
         everyone = _one_each(snapshot.total, given)
@@ -137,24 +138,28 @@ def states(given: pd.DataFrame) -> "pd.Series[Any]":
     return pd.Series(found, dtype=object)
 
 
-def decided(catalogue: Catalogue, task: str) -> pd.DataFrame:
+def decided(catalogue: Catalogue, task: str, part: str = "") -> pd.DataFrame:
     """Return the latest decision of each image: image_id, action, label, attack_type."""
-    decisions = _of(task, catalogue.read("decisions"))
+    decisions = _of(task, part, catalogue.read("decisions"))
     return latest(decisions)[["image_id", "action", "label", "attack_type"]]
 
 
 def given_keys(
-    catalogue: Catalogue, task: str = "liveness", extra: pd.DataFrame | None = None
+    catalogue: Catalogue,
+    task: str = "liveness",
+    part: str = "",
+    *,
+    extra: pd.DataFrame | None = None,
 ) -> pd.Series:
     """Return image_id -> label key from every given label, trusted or not; decisions outrank them.
 
     Only a barrier to merging: an untrusted label says that two images differ, not what they are.
     """
     columns = ["image_id", "label", "attack_type"]
-    given = _of(task, catalogue.read("labels", [*columns, "task"]))[columns]
+    given = _of(task, part, catalogue.read("labels", [*columns, "task", "part"]))[columns]
     if extra is not None and not extra.empty:
-        given = pd.concat([given, _of(task, extra)[columns]])
-    relabelled = decided(catalogue, task).query("label != ''")[columns]
+        given = pd.concat([given, _of(task, part, extra)[columns]])
+    relabelled = decided(catalogue, task, part).query("label != ''")[columns]
     known = keys(given)
     both: pd.Series = pd.concat(
         [known[~known.index.isin(relabelled["image_id"])], keys(relabelled)]
@@ -162,20 +167,21 @@ def given_keys(
     return both
 
 
-def resolved(catalogue: Catalogue, task: str = "liveness") -> pd.DataFrame:
+def resolved(catalogue: Catalogue, task: str = "liveness", part: str = "") -> pd.DataFrame:
     """Return the label of every image that has one, indexed by image_id.
 
-    Columns: label, attack_type, basis (decision | given | soft), p_bonafide in [0, 1]. Images a
-    person rejected, and images whose trusted labels contradict each other, have none.
+    Columns: label, attack_type, basis (decision | given | soft), p_bonafide in [0, 1] (of tasks
+    other than liveness: of their first class). Images a person rejected, and images whose trusted
+    labels contradict each other, have none.
     """
     snapshot = Snapshot(catalogue)
-    said = Said(snapshot, task)
+    said = Said(snapshot, task, part)
     word = said.resolved
     found = np.flatnonzero(word != NONE)
     parts = np.array([one.partition("/") for one in said.words], object)[word[found]]
     basis = np.where(said.trusted != NONE, "given", "soft").astype(object)
     basis[said.decided != NONE] = "decision"
-    p_bonafide = (parts[:, 0] == schema.BONAFIDE).astype(float)
+    p_bonafide = (parts[:, 0] == schema.CLASSES_OF[task][0]).astype(float)
     by_soft = basis[found] == "soft"
     probs = snapshot.table("soft_labels", ["probs"]).column("probs")
     rows = pa.array(said.soft_rows[found[by_soft]])
@@ -189,13 +195,13 @@ def resolved(catalogue: Catalogue, task: str = "liveness") -> pd.DataFrame:
     return pd.DataFrame(columns, snapshot.ids(found))
 
 
-def latest_soft(catalogue: Catalogue, task: str) -> pd.DataFrame:
+def latest_soft(catalogue: Catalogue, task: str, part: str = "") -> pd.DataFrame:
     """Return the soft label that the latest standing run gave each visible image.
 
     A doubt about a trusted label counts only while the last run still has it.
     """
     snapshot = Snapshot(catalogue)
-    rows = np.sort(Said(snapshot, task).soft_rows)
+    rows = np.sort(Said(snapshot, task, part).soft_rows)
     found = snapshot.table("soft_labels", schema.TABLES["soft_labels"].names)
     frame: pd.DataFrame = _plain(found.take(pa.array(rows[rows != NONE]))).to_pandas()
     return frame
@@ -243,8 +249,8 @@ def _plain(rows: pa.Table) -> pa.Table:
     return rows.cast(pa.schema(types))
 
 
-def _of(task: str, rows: pd.DataFrame) -> pd.DataFrame:
-    mine = rows["task"] == task
+def _of(task: str, part: str, rows: pd.DataFrame) -> pd.DataFrame:
+    mine = (rows["task"] == task) & ((rows["part"] == part) | (rows["part"].isna() & (part == "")))
     return rows if mine.all() else rows[mine]
 
 

@@ -1,35 +1,58 @@
 """All pairs of 64-bit hashes that lie within some bits of each other, found exactly.
 
 Pigeonhole: cut 64 bits into radius + k blocks, and two hashes within radius bits agree on at least
-k whole blocks. So for every choice of k blocks one table buckets the hashes by those blocks, and
-only hashes in one bucket are compared (Manku, Jain, Das Sarma, "Detecting near-duplicates for web
-crawling", WWW 2007, section 3). With k = 0 all are compared. The only module that loads numba.
+k whole blocks (Manku, Jain, Das Sarma, "Detecting near-duplicates for web crawling", WWW 2007,
+section 3). So hashes are sorted by one block, every group of equal ones by each later block, and so
+on k deep; what lies in one group then is compared. Groups soon fit the cache, and the comparing is
+a loop that processors do eight at a time. The only module that loads numba.
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import combinations, pairwise
+from itertools import pairwise
 from math import comb
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_RADIUS = 16  # beyond it the blocks get so short that most pairs share a bucket
-FILL_COST, LOOK_COST = 12, 8  # a hash put into a table, one looked up, in comparisons (.85 ns)
-UNEVEN = 2  # real hashes share a bucket that much more often than random ones; measured: 1.5
-SPARE_BITS = 2  # a table has a bucket for every 2 to 4 hashes
-LARGEST_TABLE = 20  # bits: 4 MB of bucket starts, about what the cache holds
-IN_CACHE = 2**15  # hashes of a table that may be filled and looked up in any order
-SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, made odd
-COARSE = 8  # bits by which more are sorted first, so that a table is used part by part
-FIRST_BUFFER = 4096  # hits a table may report before its buffer grows
+MAX_RADIUS = 16  # beyond it the blocks get so short that most pairs share a group
+MAX_SHARED = 4  # blocks that the hashes of a group agree on
+MAX_BITS = 8  # of a block that are sorted by: more would write to more places than the cache has
+SORT_COST, LOOK_COST = 50, 40  # a hash put into its group, or compared at all, in comparisons
+UNEVEN = 2  # real hashes share a group that much more often than random ones; measured: 1.5
+FEW = 64  # a group this large is compared rather than sorted by one more block
+FIRST_BUFFER = 4096  # hits that are found before the buffer grows
 
 Hashes = NDArray[np.uint64]
 Indices = NDArray[np.int64]
 Numbers = NDArray[np.uint32]
+Hits = tuple[Numbers, np.uint64]  # (2, room) numbers of queries and targets; how many there are
 Function = TypeVar("Function", bound=Callable[..., object])
+
+
+class Side(NamedTuple):
+    """Hashes in rows: row 0 as given, one group; the next a group of the row above, sorted.
+
+    Group g of row d lies at starts[d, g] to starts[d, g + 1]. What is never filled takes no memory.
+    """
+
+    values: Hashes  # (shared + 1, N)
+    numbers: Numbers  # (shared + 1, N)
+    starts: Hashes  # (shared + 1, 2**MAX_BITS + 1)
+
+
+class Join(NamedTuple):
+    """What one search works on."""
+
+    blocks: Hashes  # see `_blocks`
+    shared: np.uint64  # k
+    radius: np.uint64
+    few: np.uint64
+    one: Side
+    other: Side
+    same: bool  # both sides are one
 
 
 def near(
@@ -44,82 +67,55 @@ def near(
         ValueError: radius outside [0, MAX_RADIUS].
     """
     if not 0 <= radius <= MAX_RADIUS:
-        raise ValueError(f"radius is {radius} bits; the tables serve 0 to {MAX_RADIUS}")
-    if len(targets) > len(queries):  # the smaller set makes the table
+        raise ValueError(f"radius is {radius} bits; the blocks serve 0 to {MAX_RADIUS}")
+    if len(targets) > len(queries):  # the innermost loop is over the smaller set
         target, query, distance = near(targets, queries, radius, threads=threads)
         return query, target, distance
-    comparisons = len(queries) * len(targets) / (2 if queries is targets else 1)
-    shared = _blocks_to_share(len(queries), len(targets), comparisons, radius)
+    same = queries is targets
+    shared = _blocks_to_share(len(queries), 0 if same else len(targets), radius)
     blocks = _blocks(radius + shared)
 
-    def search(chosen: tuple[int, ...]) -> Numbers:
-        mask = np.bitwise_or.reduce(blocks[list(chosen)], initial=np.uint64(0))
-        return _search_table(queries, targets, blocks, mask, np.uint64(radius))
+    def search(first: int) -> Numbers:
+        one = _side(queries, shared)
+        other = one if same else _side(targets, shared)
+        limits = np.uint64(shared), np.uint64(radius), np.uint64(FEW)
+        return _search(Join(blocks, *limits, one, other, same), np.uint64(first))
 
-    tables = combinations(range(radius + shared), shared)
     with ThreadPoolExecutor(threads) as pool:
-        query, target = np.hstack(list(pool.map(search, tables))).astype(np.int64)
+        found = list(pool.map(search, range(radius + 1 if shared else 1)))
+    query, target = np.hstack(found).astype(np.int64)
     return query, target, np.bitwise_count(queries[query] ^ targets[target])
 
 
-def _blocks_to_share(queries: int, targets: int, comparisons: float, radius: int) -> int:
-    """Choose k by the work it makes in all tables: filling, looking up and comparing."""
+def _blocks_to_share(queries: int, targets: int, radius: int) -> int:
+    """Choose k by the work it makes: sorting at every depth, and comparing in the last groups.
+
+    ``targets`` is 0 where queries are compared with each other.
+    """
 
     def work(k: int) -> float:
-        each = targets * FILL_COST + queries * LOOK_COST
-        shared = comparisons * UNEVEN / 2 ** (64 * k / max(radius + k, 1))
-        return comb(radius + k, k) * (each + shared)
+        sortings = sum(comb(radius + depth, depth) for depth in range(1, k + 1))
+        bits = k * min(64 / max(radius + k, 1), MAX_BITS)
+        compared = queries * (targets or queries / 2) * UNEVEN / 2**bits
+        last = comb(radius + k, k) * (queries * LOOK_COST + compared)
+        return sortings * (queries + targets) * SORT_COST + last
 
-    return min((0, 1, 2, 3), key=work)
+    return min(range(MAX_SHARED + 1), key=work)
 
 
 def _blocks(count: int) -> Hashes:
-    """Return the masks that cut 64 bits into ``count`` neighbouring blocks of nearly one width."""
+    """Return (count, 2): mask and lowest bit of blocks of nearly one width that cut 64 bits."""
     edges = [64 * n // max(count, 1) for n in range(count + 1)]
-    return np.array([2**high - 2**low for low, high in pairwise(edges)], dtype=np.uint64)
+    cut = [(2**high - 2**low, low) for low, high in pairwise(edges)]
+    return np.array(cut, dtype=np.uint64).reshape(-1, 2)
 
 
-def _search_table(
-    queries: Hashes, targets: Hashes, blocks: Hashes, mask: np.uint64, radius: np.uint64
-) -> Numbers:
-    """Search the table of the blocks under ``mask``, growing the buffer until all hits fit."""
-    same = queries is targets
-    bits = len(targets).bit_length() - SPARE_BITS
-    shift = np.uint64(64 - min(max(bits, 1), LARGEST_TABLE))
-    sorted_targets, members, starts = _fill(*_grouped(targets, mask), mask, shift)
-    if same:
-        stream, numbers = sorted_targets, members
-    elif len(targets) > IN_CACHE:
-        stream, numbers = _grouped(queries, mask)
-    else:
-        stream, numbers = queries, np.arange(len(queries), dtype=np.uint32)
-    room = FIRST_BUFFER
-    while True:
-        hits = np.empty((2, room), dtype=np.uint32)
-        count = _scan(
-            (stream, numbers),
-            (sorted_targets, members, starts),
-            blocks,
-            mask,
-            shift,
-            radius,
-            same,
-            hits,
-        )
-        if count <= room:
-            return hits[:, :count].copy()
-        room = count
-
-
-def _grouped(values: Hashes, mask: np.uint64) -> tuple[Hashes, Numbers]:
-    """Return values and their numbers, many of them sorted coarsely by bucket.
-
-    What goes through a table in this order stays in a part of it that fits the cache.
-    """
-    numbers = np.arange(len(values), dtype=np.uint32)
-    if len(values) <= IN_CACHE:
-        return values, numbers
-    return _fill(values, numbers, mask, np.uint64(64 - COARSE))[:2]
+def _side(hashes: Hashes, shared: int) -> Side:
+    values = np.empty((shared + 1, len(hashes)), np.uint64)
+    numbers = np.empty((shared + 1, len(hashes)), np.uint32)
+    starts = np.zeros((shared + 1, 2**MAX_BITS + 1), np.uint64)
+    values[0], numbers[0], starts[0, 1] = hashes, np.arange(len(hashes)), len(hashes)
+    return Side(values, numbers, starts)
 
 
 def _compile(function: Function) -> Function:
@@ -131,30 +127,10 @@ def _compile(function: Function) -> Function:
     return compiled
 
 
-# Only unsigned below: numba makes float64 of uint64 mixed with int64.
-
-
-@_compile
-def _bucket(value: np.uint64, mask: np.uint64, shift: np.uint64) -> np.uint64:
-    """Number a hash by its bits under ``mask``: the high bits of a product (Knuth, TAOCP 6.4)."""
-    return ((value & mask) * SPREAD) >> shift
-
-
-@_compile
-def _fill(
-    values: Hashes, numbers: Numbers, mask: np.uint64, shift: np.uint64
-) -> tuple[Hashes, Numbers, Numbers]:
-    """Sort values by bucket: (sorted, their numbers, starts); b's lie at starts[b]:starts[b+1]."""
-    starts = np.zeros((1 << (64 - np.int64(shift))) + 1, dtype=np.uint32)
-    for value in values:
-        starts[_bucket(value, mask, shift)] += np.uint32(1)
-    starts = np.cumsum(starts).astype(np.uint32)
-    ordered, members = np.empty_like(values), np.empty(len(values), dtype=np.uint32)
-    for member in range(len(values) - 1, -1, -1):
-        bucket = _bucket(values[member], mask, shift)
-        starts[bucket] -= np.uint32(1)
-        ordered[starts[bucket]], members[starts[bucket]] = values[member], numbers[member]
-    return ordered, members, starts
+# Only unsigned below: numba makes float64 of uint64 mixed with int64, and with an index that may be
+# negative no loop is made to take several numbers at a time.
+ZERO, ONE, TWO, RADII = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(65)
+MOST = np.uint64(2**MAX_BITS - 1)
 
 
 @_compile
@@ -168,45 +144,130 @@ def _popcount(value: np.uint64) -> np.uint64:
 
 
 @_compile
-def _is_first_table(difference: np.uint64, blocks: Hashes, mask: np.uint64) -> bool:
-    """Tell whether ``mask`` is the first choice of blocks on which two hashes agree."""
-    agreed = np.uint64(0)
-    for block in blocks:
-        if agreed == mask:
-            break
-        if difference & block == np.uint64(0):
-            if block & mask == np.uint64(0):
-                return False
-            agreed |= block
-    return bool(agreed == mask)
+def _sort(side: Side, depth: np.uint64, group: np.uint64, block: Hashes) -> np.uint64:
+    """Sort a group of row ``depth`` by a block into the next row; return how many that makes."""
+    values, numbers = side.values[depth], side.numbers[depth]
+    below = depth + ONE
+    ordered, members, starts = side.values[below], side.numbers[below], side.starts[below]
+    start, stop = side.starts[depth, group], side.starts[depth, group + ONE]
+    low, cut = block[ONE], min(block[ZERO] >> block[ONE], MOST)
+    for inner in range(cut + TWO):
+        starts[inner] = ZERO
+    for slot in range(start, stop):
+        starts[(values[slot] >> low) & cut] += ONE
+    for inner in range(cut + ONE):
+        starts[inner + ONE] += starts[inner]
+    for slot in range(start, stop):
+        inner = (values[slot] >> low) & cut
+        starts[inner] -= ONE
+        ordered[starts[inner]], members[starts[inner]] = values[slot], numbers[slot]
+    groups: np.uint64 = cut + ONE
+    return groups
 
 
 @_compile
-def _scan(
-    queries: tuple[Hashes, Numbers],
-    table: tuple[Hashes, Numbers, Numbers],
-    blocks: Hashes,
-    mask: np.uint64,
-    shift: np.uint64,
-    radius: np.uint64,
-    same: bool,
-    hits: Numbers,
-) -> int:
-    """Write to ``hits`` what this table is the first to find, while there is room; count it all.
+def _is_first(difference: np.uint64, blocks: Hashes, agreed: np.uint64) -> bool:
+    """Tell whether ``agreed`` are the first blocks of all on which two hashes agree."""
+    seen = ZERO
+    for number in range(np.uint64(len(blocks))):
+        block = blocks[number, ZERO]
+        if seen == agreed:
+            break
+        if difference & block == ZERO:
+            if block & agreed == ZERO:
+                return False
+            seen |= block
+    return bool(seen == agreed)
 
-    ``same``: the queries are the targets as sorted, and each looks only at those after it.
-    """
-    (stream, numbers), (targets, members, starts) = queries, table
-    count = 0
-    for n in range(len(stream)):
-        query = stream[n]
-        bucket = _bucket(query, mask, shift)
-        start = n + 1 if same else np.int64(starts[bucket])
-        stop = np.int64(starts[bucket + np.uint64(1)])
-        for slot in range(start, stop):
-            difference = query ^ targets[slot]
-            if _popcount(difference) <= radius and _is_first_table(difference, blocks, mask):
-                if count < hits.shape[1]:
-                    hits[0, count], hits[1, count] = numbers[n], members[slot]
-                count += 1
-    return count
+
+@_compile
+def _keep(hits: Hits, query: np.uint32, target: np.uint32) -> Hits:
+    """Add one hit, in a larger buffer where this one is full."""
+    found, count = hits
+    if count == np.uint64(found.shape[1]):
+        larger = np.empty((2, 2 * found.shape[1]), np.uint32)
+        larger[:, : found.shape[1]] = found
+        found = larger
+    found[ZERO, count], found[ONE, count] = query, target
+    return found, count + ONE
+
+
+@_compile
+def _few(here: np.uint64, there: np.uint64, limit: np.uint64) -> bool:
+    """Tell whether to compare so many with so many costs less than to sort them on."""
+    return bool(here * there <= limit * (here + there))
+
+
+@_compile
+def _next(
+    value: np.uint64, targets: Hashes, start: np.uint64, stop: np.uint64, radius: np.uint64
+) -> np.uint64:
+    """Return the first slot from ``start`` that lies within the radius, else ``stop``."""
+    for slot in range(start, stop):
+        if _popcount(value ^ targets[slot]) <= radius:
+            return np.uint64(slot)
+    return stop
+
+
+@_compile
+def _compare(
+    join: Join, depth: np.uint64, groups: np.uint64, limit: np.uint64, agreed: np.uint64, hits: Hits
+) -> Hits:
+    """Compare the members of each group of few, which agree in the blocks ``agreed``."""
+    values, targets = join.one.values[depth], join.other.values[depth]
+    starts, others = join.one.starts[depth], join.other.starts[depth]
+    for group in range(groups):
+        begin, end = starts[group], starts[group + ONE]
+        first, stop = others[group], others[group + ONE]
+        if not _few(end - begin, stop - first, limit):
+            continue
+        for n in range(begin, end):
+            value, start = values[n], n + ONE if join.same else first
+            nearest = RADII
+            for slot in range(start, stop):
+                nearest = min(nearest, _popcount(value ^ targets[slot]))
+            if nearest > join.radius:  # as a rule, so the loop above is kept without branches
+                continue
+            found = _next(value, targets, start, stop, join.radius)
+            while found < stop:
+                if _is_first(value ^ targets[found], join.blocks, agreed):
+                    hits = _keep(hits, join.one.numbers[depth, n], join.other.numbers[depth, found])
+                found = _next(value, targets, found + ONE, stop, join.radius)
+    return hits
+
+
+@_compile
+def _descend(
+    join: Join, depth: np.uint64, group: np.uint64, first: np.uint64, agreed: np.uint64, hits: Hits
+) -> Hits:
+    """Find the pairs of a group that agree next on block ``first`` or, below row 0, a later one."""
+    below = depth + ONE
+    end = np.uint64(len(join.blocks)) + below - join.shared
+    starts, others = join.one.starts[below], join.other.starts[below]
+    limit = np.uint64(join.one.values.shape[1])  # at the last depth all are compared
+    for number in range(first, end if depth else first + ONE):
+        block = np.uint64(number)
+        groups = _sort(join.one, depth, group, join.blocks[block])
+        if not join.same:
+            _sort(join.other, depth, group, join.blocks[block])
+        both = agreed | join.blocks[block, ZERO]
+        if below < join.shared:
+            limit = join.few * (end - block)  # for each of the blocks left to sort by
+        hits = _compare(join, below, groups, limit, both, hits)
+        for number in range(groups if below < join.shared else ZERO):
+            inner = np.uint64(number)
+            here = starts[inner + ONE] - starts[inner]
+            if not _few(here, others[inner + ONE] - others[inner], limit):
+                hits = _descend(join, below, inner, block + ONE, both, hits)
+    return hits
+
+
+@_compile
+def _search(join: Join, first: np.uint64) -> Numbers:
+    """Find the pairs of which block ``first`` is the first they agree on; all if none is shared."""
+    hits = (np.empty((2, FIRST_BUFFER), np.uint32), ZERO)
+    if join.shared:
+        hits = _descend(join, ZERO, ZERO, first, ZERO, hits)
+    else:
+        hits = _compare(join, ZERO, ONE, np.uint64(join.one.values.shape[1]), ZERO, hits)
+    return hits[0][:, : hits[1]].copy()

@@ -16,6 +16,7 @@ UNDECIDED = -1  # of `turn`: hashed as if not turned
 
 _POSE = {(pose.turn, pose.mirror): n for n, pose in enumerate(POSES)}
 _AFTER = np.array([[POSES.index(after(one, then)) for then in POSES] for one in POSES], np.int8)
+_STEP = ["a", "b", "pose", "distance"]
 _INVERSE = np.array([POSES.index(inverse(pose)) for pose in POSES], np.int8)
 
 
@@ -47,32 +48,36 @@ def through_copies(
 
     ``judged`` has a, b, pose, distance, kind; ``homes`` is image_id -> the copy kept. A crop is
     near the original, and so is a brighter one; that they are copies their own pixels have to say.
+    If they are, one of them is kept no longer, and its copies lose it: they are proposed as well.
     """
     found = judged[judged["kind"] == "duplicate"]
     sides = [found, found.rename(columns={"a": "b", "b": "a"}).assign(pose=_INVERSE[found["pose"]])]
-    steps = pd.concat(sides)[["a", "b", "pose", "distance"]]
+    steps = pd.concat(sides)[_STEP]
     home, own = (steps[side].map(homes).astype(object) for side in ("b", "a"))
-    steps = steps.assign(home=home, own=own)
-    steps = steps[(steps["own"] == steps["a"]) & (steps["home"] != steps["own"])]
-    steps = steps[steps["home"].notna() & (steps["home"] != steps["b"])]
-    both = steps.merge(
-        pd.concat(sides)[["a", "b", "pose", "distance"]],
-        left_on=["b", "home"],
-        right_on=["a", "b"],
-        suffixes=("", "_on"),
+    out = steps[(own == steps["a"]) & (home != own) & (home != steps["b"]) & home.notna()]
+    kept = _two_steps(out, steps[home == steps["b"]])
+    kept = kept[kept["through"].map(homes) == kept["b"]]
+    theirs = _two_steps(steps[(home == steps["b"]) & (own == home)], kept[_STEP])
+    further = pd.concat([kept, theirs], ignore_index=True)
+    seen = {frozenset(pair) for pair in pairs[["a", "b"]].to_numpy()}
+    new = []
+    for pair in map(frozenset, further[["a", "b"]].to_numpy()):
+        new.append(pair not in seen)
+        seen.add(pair)
+    rows: pd.DataFrame = further[np.array(new, dtype=bool)]
+    return rows.drop(columns="through").assign(other_pose=-1)
+
+
+def _two_steps(first: pd.DataFrame, then: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a -> through -> b, a and b not the same."""
+    both = first.merge(then, left_on="b", right_on="a", suffixes=("", "_then"))
+    both = both.assign(
+        through=both["b"],
+        b=both["b_then"],
+        pose=_AFTER[both["pose"], both["pose_then"]],
+        distance=np.maximum(both["distance"], both["distance_then"]),
     )
-    further = pd.DataFrame(
-        {
-            "a": both["a"],
-            "b": both["home"],
-            "pose": _AFTER[both["pose"], both["pose_on"]],
-            "distance": np.maximum(both["distance"], both["distance_on"]),
-            "other_pose": -1,
-        }
-    ).drop_duplicates(["a", "b"])
-    known = {frozenset(pair) for pair in pairs[["a", "b"]].to_numpy()}
-    new = [frozenset(pair) not in known for pair in further[["a", "b"]].to_numpy()]
-    return further[np.array(new, dtype=bool)]
+    return both.loc[both["a"] != both["b"], [*_STEP, "through"]]
 
 
 def _by_frame(

@@ -143,18 +143,15 @@ def _newcomers(here: Workspace, images: pd.DataFrame) -> dict[str, Any]:
     """Return what of the latest batch lies far from everything known: says, clusters."""
     mined = images[(images["origin"] != "synthetic") & (images["status"] == "kept")]
     cache = embeddings.largest(here.root / "crops")
-    have = cache.load() if cache else {}
-    seen = mined[mined.index.isin(list(have))]
+    seen = mined[mined.index.isin(list(cache.ids() if cache else ()))]
     batch = mined["batch"].max() if len(mined) else ""
     new, known = seen[seen["batch"] == batch], seen[seen["batch"] != batch]
-    if new.empty:
+    if cache is None or new.empty:
         return {"clusters": [], "says": "Not looked for: curate softlabel computes what it needs"}
     group = groups.of_catalogue(here.catalogue, labels.best_keys(here.catalogue))
     found = novelty.find(
-        np.stack([have[image] for image in new.index]),
-        np.stack([have[image] for image in known.index])
-        if len(known)
-        else np.empty((0, 1), np.float32),
+        cache.matrix(new.index.to_list()),
+        cache.matrix(known.index.to_list()),
         group.reindex(known.index).to_numpy(object),
         seed=here.config.seed,
     )

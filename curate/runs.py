@@ -70,14 +70,24 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def repeats(workspace: Workspace, verb: str, mark: str) -> str:
-    """Return the id of the last standing run of ``verb`` if it bears ``mark``, else ""."""
-    standing = workspace.catalogue.runs_standing()
-    same_verb = standing[standing["verb"] == verb].tail(1)
-    for row in same_verb.itertuples(index=False):
-        if json.loads(str(row.inputs)).get("fingerprint") == mark:
-            return str(row.run_id)
+def repeats(workspace: Workspace, verb: str, mark: str, *, task: str | None = None) -> str:
+    """Return the id of the last standing run of ``verb`` if it bears ``mark``, else "".
+
+    With ``task``: the last one of that task.
+    """
+    for row in of_verb(workspace, verb)[::-1]:
+        if task is None or row["inputs"].get("task", task) == task:
+            return str(row["run_id"]) if row["inputs"].get("fingerprint") == mark else ""
     return ""
+
+
+def of_verb(workspace: Workspace, verb: str) -> list[dict[str, Any]]:
+    """Return the standing runs of ``verb``, oldest first, `inputs` and `counts` as dicts."""
+    standing = workspace.catalogue.runs_standing()
+    rows = standing[standing["verb"] == verb].to_dict("records")
+    decoded = [{name: json.loads(row[name]) for name in ("inputs", "counts")} for row in rows]
+    return [{str(k): v for k, v in row.items()} | more
+            for row, more in zip(rows, decoded, strict=True)]  # fmt: skip
 
 
 def undo(workspace: Workspace, run_id: str) -> Run:

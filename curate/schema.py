@@ -60,6 +60,8 @@ QUALITY = (
 # Why a soft label waits for a person.
 UNSURE = "less sure than the threshold"
 CONTRADICTS = "contradicts the label it came with"
+STRANGE = "looks bona fide to the teacher, yet unlike what it learnt from"
+BLIND = "the teacher has no opinion: no face, or it learnt from this person"
 DOUBTED = "trusted label doubted by a teacher that had not seen it"
 
 # Why an image is not kept, in the words that the summary, the report and the review show.

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate import fingerprints, groups
 from curate.catalogue import Catalogue
@@ -15,9 +17,11 @@ def usable_images(catalogue: Catalogue, columns: Iterable[str] | None = None) ->
     """Return the rows of `images` that may be labelled and trained on, indexed by image_id.
 
     Those kept, those a person put back (action keep), duplicates reopened (`_reopened`) and what
-    was contamination before a redraw (`_redrawn`), as long as they have a face. Not among them: a
-    file that was replaced in place since; a synthetic image whose parent is gone or no longer
-    believed bona fide; a train image whose group turns out to reach into dev or test (promise 4).
+    was contamination before a redraw (`_redrawn`), all with a face, and patches of an eye.
+
+    Not among them: a file that was replaced in place since; a synthetic image whose parent is gone
+    or no longer believed bona fide; a train image whose group turns out to reach into dev or test
+    (promise 4).
     ``columns``: all, or those named and image_id.
     """
     snapshot = Snapshot(catalogue)
@@ -44,8 +48,9 @@ def usable(snapshot: Snapshot, said: Said, split: Codes) -> Flags:
     bonafide = (parent != NONE) & (parent < snapshot.images) & (best[parent] == LIVE)
     orphaned = (images["origin"] == "synthetic").to_numpy() & ~bonafide
     shut_out = orphaned | groups.leaking(snapshot, said, split)[: snapshot.images]
-    has_face = np.asarray(snapshot.table("images", ["face"])["face"].is_valid())
-    found: Flags = chosen & ~shut_out & ~_replaced(snapshot) & has_face
+    seen = snapshot.table("images", ["face", "shows"])
+    shown = pc.or_kleene(seen["face"].is_valid(), pc.equal(seen["shows"].cast(pa.string()), "eye"))
+    found: Flags = chosen & ~shut_out & ~_replaced(snapshot) & np.asarray(shown.fill_null(False))
     return found
 
 

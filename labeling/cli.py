@@ -1,185 +1,214 @@
 """`curate softlabel`: a teacher labels what it is sure of and passes the rest to review."""
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
-import pandas as pd
 
-from curate import groups, labels, runs, schema, show
-from curate.errors import ConfigError, DataError, require
-from curate.options import dry_run_option, emit, json_option, task_option, with_workspace
-from curate.usable import usable_images
+from curate import schema, show
+from curate.errors import ConfigError, DataError, GateRefused, require
+from curate.options import dry_run_option, emit, json_option, with_workspace
 from curate.workspace import Workspace
 
+if TYPE_CHECKING:
+    from labeling.softlabel import Labelled, Wish
 
-@dataclass(frozen=True)
-class Labelled:
-    """What one softlabel run did, or would do."""
-
-    run_id: str
-    trusted: int
-    pool: int
-    accepted: dict[str, int]  # label -> images
-    review: dict[str, int]  # reason -> images
-    teacher: dict[str, object]
+NEEDED = ("torch", "timm", "sklearn")
+DEFAULT = 0.9
 
 
 @click.command()
 @click.option(
     "--threshold",
     type=float,
-    default=0.9,
-    show_default=True,
-    help="Confidence from which a label is accepted.",
+    metavar="P",
+    help=f"Accept labels from this confidence on. Default: {DEFAULT}.",
 )
-@task_option
+@click.option(
+    "--max-error",
+    type=float,
+    metavar="E",
+    help="Instead: accept what keeps the share of wrong labels below E, certified on dev.",
+)
+@click.option(
+    "--confidence",
+    type=float,
+    default=0.95,
+    show_default=True,
+    metavar="P",
+    help="How surely the bounds hold.",
+)
+@click.option(
+    "--certify",
+    type=click.Choice(["overall", "directions"]),
+    default="overall",
+    show_default=True,
+    help="What must keep E: all accepted labels together, or each direction and attack type too.",
+)
+@click.option(
+    "--teacher",
+    default="",
+    metavar="NAME",
+    help="See curate teachers list. Default: stack where a card's weights are here, else fitted.",
+)
+@click.option(
+    "--task", type=click.Choice(schema.TASKS), help="Default: every task that has trusted labels."
+)
+@click.option(
+    "--explain",
+    metavar="IMAGE",
+    help="Show how this image came to its labels instead: a path, or the start of its id.",
+)
 @dry_run_option
 @json_option
 @with_workspace
-def softlabel(here: Workspace, threshold: float, task: str, dry_run: bool, as_json: bool) -> None:
+def softlabel(
+    here: Workspace,
+    threshold: float | None,
+    max_error: float | None,
+    confidence: float,
+    certify: str,
+    teacher: str,
+    task: str | None,
+    explain: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Let a teacher label what it is sure of; the rest waits for review.
 
-    The teacher is a linear head on frozen image features, fitted on the trusted training images and
-    calibrated out of fold. It never labels a person it was fitted on except out of fold.
+    A teacher never labels a person it learnt from except out of fold. Every bound is measured on
+    the trusted images of dev, one frame of a clip; it holds while the images to be labelled are
+    drawn as those were. Exit code 3: no certificate, nothing accepted, earlier labels stand.
     """
-    if task != "liveness":
-        raise ConfigError(
-            f"no teacher for task {task!r} yet; only liveness.\n"
-            "Next: curate softlabel --task liveness"
+    if explain:
+        _explain(here, explain, as_json)
+        return
+    if threshold is not None and max_error is not None:
+        raise click.UsageError("--threshold and --max-error exclude each other: choose one.")
+    _check_shares(max_error, confidence)
+    tasks = [task] if task else _labelled_tasks(here)
+    for name in tasks:
+        _check_threshold(DEFAULT if threshold is None else threshold, name)
+    require(*NEEDED)
+    from labeling.softlabel import Wish
+    from labeling.softlabel import softlabel as stage
+
+    if max_error is None and threshold is None:
+        threshold = DEFAULT
+    refused = []
+    for name in tasks:
+        wish = Wish(name, teacher, threshold, max_error, confidence,
+                    certify == "directions", dry_run)  # fmt: skip
+        done = stage(here, wish, show.track)
+        emit(asdict(done), as_json, partial(_show, done, wish))
+        refused += [f"{name}: {done.refused}"] if done.refused else []
+    if refused:
+        raise GateRefused(
+            "; ".join(refused) + ".\nNothing was accepted; labels of earlier runs stand.\n"
+            "Next: curate review --queue audit, or curate softlabel --threshold 0.9 and then "
+            "curate audit"
         )
-    if not 0.5 < threshold < 1:
-        raise ConfigError(
-            f"--threshold {threshold} must lie between 0.5 and 1.\nNext: --threshold 0.9"
-        )
-    require("torch", "timm", "sklearn")
-    done = label(here, threshold, dry_run)
-    emit(asdict(done), as_json, lambda: _show(done, threshold, dry_run))
 
 
-def label(here: Workspace, threshold: float, dry_run: bool) -> Labelled:
-    """Fit the teacher, label the pool, and record the rows as one run.
-
-    Raises:
-        DataError: no trusted labels, one class only, or nothing to label.
-    """
-    from labeling import features, softlabel, teachers
-
-    settings = here.config.softlabel
-    inputs: dict[str, object] = {"threshold": threshold}
-    with runs.start(here, "softlabel", inputs) as run:
-        learn, pool, known = _learn_and_pool(here)
-        mark = runs.fingerprint(
-            [settings.model_dump(), threshold, here.config.seed],
-            sorted(zip(pool.index, pool["group"], strict=True)),
-            sorted(zip(learn.index, learn["group"], learn["class"], strict=True)),
-            sorted(known.items()),
-        )
-        inputs |= {"fingerprint": mark}
-        if earlier := runs.repeats(here, "softlabel", mark):
-            run.recorded = False
-            rows = _rows_of(here, earlier)
-            return _counted("", rows, len(learn), len(pool), {"repeats": earlier})
-        both = pd.concat([learn, pool])
-        values = features.features(here, both, settings, show.track)
-        trusted = values[: len(learn)]
-        group = both["group"].to_numpy(dtype=object)
-        fitted = teachers.fit(
-            trusted, learn["class"].to_numpy(dtype=object), group[: len(learn)],
-            folds=settings.folds, seed=here.config.seed,
-        )  # fmt: skip
-        probs = softlabel.as_liveness(fitted.label(values, group), fitted.classes)
-        rows = softlabel.decide(both.index, probs, known, learn.index, threshold)
-        about = {
-            "classes": list(fitted.classes),
-            "temperature": round(fitted.temperature, 3),
-            "strength": fitted.strength,
-            "folds": len(fitted.heads),
-            "out_of_fold_accuracy": _accuracy(probs[: len(learn)], learn["class"]),
-        }
-        run.recorded = not dry_run
-        done = _counted(run.run_id if run.recorded else "", rows, len(learn), len(pool), about)
-        run.counts = {key: value for key, value in asdict(done).items() if key != "run_id"}
-        if run.recorded:
-            run.append("soft_labels", rows)
-    return done
-
-
-def _learn_and_pool(here: Workspace) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
-    """Return the trusted training images with their class, the images to label, and given keys.
-
-    Both frames have `group`: images that share a subject, clip, copy, recapture pair or parent.
-    """
-    images = usable_images(here.catalogue)
-    mined = images[images["origin"] != "synthetic"]
-    group = groups.of_catalogue(here.catalogue, labels.best_keys(here.catalogue))
-    # Named by a mined member, so that synthetic children come and go without a new name.
-    group = group.reindex(mined.index)
-    mined = mined.assign(group=mined["image_id"].groupby(group).transform("min"))
-    resolved = labels.resolved(here.catalogue)
-    trusted = resolved[resolved["basis"] != "soft"]
-    split = here.catalogue.split_of()
-    learn = mined[mined.index.isin(trusted.index) & (split.reindex(mined.index) == "train")]
-    if learn.empty:
-        raise DataError(
-            "no trusted training image: a teacher has nothing to learn from.\n"
-            "Next: curate ingest LABELLED_FOLDER --trust given, or label some in curate review"
-        )
-    word = trusted["attack_type"].where(trusted["label"] == schema.ATTACK, schema.BONAFIDE)
-    word = word.where(word != "", "unknown")
-    learn = learn.assign(**{"class": word.reindex(learn.index)})
-    decisions = labels.decided(here.catalogue, "liveness")
-    settled = decisions.loc[
-        (decisions["label"] != "") | (decisions["action"] == "reject"), "image_id"
-    ]
-    pool = mined[~mined.index.isin(trusted.index) & ~mined.index.isin(settled)]
-    given = labels.given_keys(here.catalogue)
-    return learn, pool, given[given.index.isin(mined.index)]
-
-
-def _accuracy(probs: np.ndarray, classes: pd.Series) -> float:
-    right = (probs[:, 0] >= 0.5) == (classes == schema.BONAFIDE).to_numpy()
-    return round(float(right.mean()), 4)
-
-
-def _rows_of(here: Workspace, run_id: str) -> pd.DataFrame:
-    soft = here.catalogue.read("soft_labels")
-    return soft[soft["run_id"] == run_id]
-
-
-def _counted(
-    run_id: str, rows: pd.DataFrame, trusted: int, pool: int, teacher: dict[str, object]
-) -> Labelled:
-    accepted = rows[rows["status"] == "accepted"]
-    reasons = rows.loc[rows["status"] == "review", "reason"].value_counts()
-    return Labelled(
-        run_id=run_id,
-        trusted=trusted,
-        pool=pool,
-        accepted={
-            str(k): int(v) for k, v in pd.Series(labels.words(accepted)).value_counts().items()
-        },
-        review={str(k): int(v) for k, v in reasons.items()},
-        teacher=teacher,
-    )
-
-
-def _show(done: Labelled, threshold: float, dry_run: bool) -> None:
+def _show(done: "Labelled", wish: "Wish") -> None:
     accepted, review = sum(done.accepted.values()), sum(done.review.values())
     rows = [(f"accepted as {name}", count) for name, count in done.accepted.items()]
     rows += [(f"review: {reason}", count) for reason, count in done.review.items()]
     verb = (
         "Would be labelled"
-        if dry_run
+        if wish.dry_run
         else f"Soft labels: run {done.run_id}"
         if done.run_id
         else "Nothing new"
     )
     share = f"{accepted / done.pool:.0%}" if done.pool else "0 %"
+    at = f" at {done.threshold:.4g}" if done.threshold else ""
     show.table(
-        f"{verb}: {accepted} of {done.pool} accepted ({share}) at {threshold}", ("", "images"), rows
+        f"{verb}: {done.task}, {accepted} of {done.pool} accepted ({share}){at}",
+        ("", "units"),
+        rows,
     )
-    show.facts("Teacher", {"trusted training images": done.trusted, **done.teacher})
+    if done.bounds:
+        _show_bounds(done, wish)
+    show.facts("Teacher", {"trusted training units": done.trusted, **done.teacher})
+    for note in done.notes:
+        show.note(note[0].upper() + note[1:] + ".")
     show.next_steps(
-        f"curate review   {review} images wait" if review else "", "curate synth", "curate retrain"
+        "" if done.refused else f"curate review   {review} wait" if review else "",
+        f"curate review --queue audit   {done.audit} images to label first" if done.audit else "",
+        "" if done.refused or not accepted else "curate audit --n 300   a bound that needs no dev",
+        "" if done.refused else "curate retrain",
     )
+
+
+def _show_bounds(done: "Labelled", wish: "Wish") -> None:
+    rows = [
+        (
+            bound["of"],
+            bound["accepted"],
+            bound["wrong"],
+            "none" if bound["at_most"] is None else f"{bound['at_most']:.1%}",
+        )
+        for bound in done.bounds
+    ]
+    show.table(
+        f"How wrong accepted labels may be, at {wish.confidence:.0%} confidence, by dev",
+        ("of", "presentations", "wrong", "at most"),
+        rows,
+    )
+    if done.bounds[0]["at_most"] is not None:
+        show.note(
+            "These bounds hold if the images labelled are drawn as those of dev were: the same "
+            "cameras, attacks and mix of both; and if dev's own labels are right. A type of attack "
+            "that dev lacks is in no bound."
+        )
+
+
+def _labelled_tasks(here: Workspace) -> list[str]:
+    """Return the tasks that have a trusted label or a decision."""
+    given = here.catalogue.read("labels", ["task", "trusted"])
+    decided = here.catalogue.read("decisions", ["task", "label"])
+    known = {*given.loc[given["trusted"], "task"], *decided.loc[decided["label"] != "", "task"]}
+    found = [task for task in schema.TASKS if task in known]
+    if not found:
+        raise DataError(
+            "no trusted training image: a teacher has nothing to learn from.\n"
+            "Next: curate ingest LABELLED_FOLDER --trust given, or label some in curate review"
+        )
+    return found
+
+
+def _check_threshold(threshold: float, task: str) -> None:
+    least = 1 / (2 if task == "liveness" else len(schema.CLASSES_OF[task]))
+    if not least < threshold < 1:
+        raise ConfigError(
+            f"--threshold {threshold} must lie between {least:.3g} and 1 for {task}.\n"
+            "Next: --threshold 0.9"
+        )
+
+
+def _check_shares(max_error: float | None, confidence: float) -> None:
+    if max_error is not None and not 0 < max_error < 0.5:
+        raise ConfigError(
+            f"--max-error {max_error} must lie between 0 and 0.5.\nNext: --max-error 0.02"
+        )
+    if not 0.5 <= confidence < 1:
+        raise ConfigError(
+            f"--confidence {confidence} must lie between 0.5 and 1.\nNext: --confidence 0.95"
+        )
+
+
+def _explain(here: Workspace, image: str, as_json: bool) -> None:
+    from labeling.explain import history
+
+    found = history(here, image)
+    if as_json:
+        click.echo(json.dumps(found, default=str))
+        return
+    show.facts(str(found["uri"]), {"image_id": found["image_id"], **found["now"]})
+    columns = ("when", "who", "said", "sure", "counts")
+    show.table("What was said about it, oldest first", columns, [
+        tuple(event[name] for name in columns) for event in found["events"]
+    ])  # fmt: skip

@@ -1,75 +1,167 @@
-"""Frozen backbone features of face crops, computed once per image and kept on disk."""
+"""Frozen backbone features of crops, computed once per image and kept on disk.
 
+Two layers of every crop are kept. `final` is what the backbone pools at its end; `middle` is the
+mean and the deviation of each channel of its stages, which see moire, paper grain and print dots
+that the end has learnt to ignore: among attacks of one camera it erred a tenth as often, while
+`final` of a wide crop travelled better to another camera.
+"""
+
+import ctypes
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from curate import backbones, engine
 from curate.config import Softlabel
 from curate.crops import face_crop
 from curate.embeddings import Cache
 from curate.workspace import Workspace
+from labeling.parts import eye_crop, region_crop, whole_crop
 
+Item = TypeVar("Item")
+Crop = NDArray[np.uint8]
+
+LAYERS = ("final", "middle")
 BATCH = 16  # crops in one forward pass; larger ones gained nothing on a CPU
 PART = 256  # images whose features a kill may cost
 
-Item = TypeVar("Item")
 Track = Callable[[Iterable[Any], int, str], Iterator[Any]]
 
 
-def features(
-    workspace: Workspace, images: pd.DataFrame, settings: Softlabel, track: Track
-) -> np.ndarray:
-    """Return (len(images), D) float32 pooled features of face crops, in the order of ``images``.
+@dataclass(frozen=True)
+class View:
+    """What of a unit the backbone sees.
 
-    ``images`` are rows of the catalogue's `images` indexed by image_id, each with a face.
+    Attributes:
+        name: of the cache's folder: says all that the features depend on.
+        crop: a row of units -> (size, size, 3) uint8 RGB.
+        by_part: whether it shows one part, so that an image has several.
+    """
+
+    name: str
+    crop: Callable[[Any], Crop]
+    by_part: bool
+
+
+def views(settings: Softlabel, task: str) -> list[View]:
+    """Return what is looked at for ``task``.
+
+    Of liveness the face at each scale; of eyes each eye; of occlusion the region and, for how far a
+    cover reaches, the whole face. Sizes of the last two: measured with bench_parts.py.
+    """
+    if task == "liveness":
+        return [_face(settings, scale) for scale in settings.crop_scales]
+    if task == "eyes":
+        return [_part(settings, "eye", eye_crop, 96)]
+    whole = View(f"{settings.backbone}-whole-128", lambda row: whole_crop(row, size=128), False)
+    return [whole, _part(settings, "region", region_crop, 64)]
+
+
+def _face(settings: Softlabel, scale: float) -> View:
+    name = f"{settings.backbone}-{scale:g}-{settings.image_size}"
+    return View(name, lambda row: face_crop(row, scale=scale, size=settings.image_size), False)
+
+
+def _part(settings: Softlabel, what: str, cut: Callable[..., Crop], size: int) -> View:
+    name = f"{settings.backbone}-{what}-{size}"
+    return View(name, lambda row: cut(row, row["part"], size=size), True)
+
+
+def features(
+    workspace: Workspace, units: pd.DataFrame, seen: list[View], track: Track
+) -> dict[str, NDArray[np.float32]]:
+    """Return "<layer> of <view>" -> (len(units), D) float32, in the order of ``units``.
 
     Raises:
         SourceError: an original is gone.
         AssetError: the backbone's weights are not here.
     """
-    cache = Cache(workspace.root / "crops" / f"features-{_name(settings)}")
-    have = cache.load()
-    missing = images[~images.index.isin(list(have))]
-    if len(missing):
-        model = _Extractor(settings)
-        rows = missing.to_dict("records")
-        crops = engine.mapped(
-            lambda row: face_crop(row, scale=settings.crop_scale, size=settings.image_size),
-            rows,
-            threads=engine.threads(workspace.config.threads),
-        )
-        found = zip(missing.index, model.stream(crops), strict=True)
-        for part in _chunks(track(found, len(missing), "features"), PART):
-            cache.add(dict(part))
-            have |= dict(part)
-    return np.stack([have[image_id] for image_id in images.index])
+    found: dict[str, NDArray[np.float32]] = {}
+    for part, mine in units.groupby("part").indices.items():
+        rows = units.iloc[mine]
+        for view in seen:
+            caches = [
+                _cache(workspace, view, layer, str(part) if view.by_part else "")
+                for layer in LAYERS
+            ]
+            _compute(workspace, rows, view, caches, track)
+            for layer, cache in zip(LAYERS, caches, strict=True):
+                values = cache.matrix(rows["image_id"].tolist())
+                empty = np.empty((len(units), values.shape[1]), np.float32)
+                found.setdefault(f"{layer} of {view.name}", empty)[mine] = values
+    return found
 
 
-class _Extractor:
-    """A frozen backbone that turns crops into pooled features."""
+def _compute(
+    workspace: Workspace, units: pd.DataFrame, view: View, caches: list[Cache], track: Track
+) -> None:
+    have = set.intersection(*(cache.ids() for cache in caches))
+    missing = units[~units["image_id"].isin(have)].drop_duplicates("image_id")
+    if missing.empty:
+        return
+    model = Extractor(workspace.config.softlabel.backbone)
+    threads = engine.threads(workspace.config.threads)
+    crops = engine.mapped(view.crop, missing.to_dict("records"), threads=threads)
+    found = zip(missing["image_id"], model.stream(crops), strict=True)
+    for part in _chunks(track(found, len(missing), f"features {view.name}"), PART):
+        for layer, cache in enumerate(caches):
+            cache.add({image_id: layers[layer] for image_id, layers in part})
 
-    def __init__(self, settings: Softlabel) -> None:
+
+class Extractor:
+    """A frozen backbone that turns crops into the features of both layers."""
+
+    def __init__(self, backbone: str) -> None:
+        """Load timm's ``backbone``; see `backbones.create` for what may go wrong."""
+        _keep_memory()
         self._device = backbones.device()
-        self._model = backbones.create(settings.backbone).eval().to(self._device)
-        config: Any = self._model.pretrained_cfg
+        model: Any = backbones.create(backbone).eval().to(self._device)
+        self._model = model.to(memory_format=torch.channels_last)
+        config = model.pretrained_cfg
         self._mean = torch.tensor(config["mean"], device=self._device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(config["std"], device=self._device).view(1, 3, 1, 1) * 255
 
-    def stream(self, crops: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield a (D,) float32 vector for each (S, S, 3) uint8 RGB crop."""
+    def stream(self, crops: Iterable[Crop]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (final, middle), (D,) float32 each, for every (S, S, 3) uint8 RGB crop."""
         for batch in _chunks(crops, BATCH):
             pixels = torch.from_numpy(np.stack(batch)).to(self._device)  # (B, S, S, 3) uint8
             with torch.inference_mode():
                 values = (pixels.permute(0, 3, 1, 2).float() - self._mean) / self._std
-                yield from self._model(values).float().cpu().numpy()
+                final, middle = (part.float().cpu().numpy() for part in self._layers(values))
+            yield from zip(final, middle, strict=True)
+
+    def _layers(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        last, stages = self._model.forward_intermediates(values)
+        final = self._model.forward_head(last, pre_logits=True)
+        moments = [part for stage in stages for part in _moments(stage)]
+        return final, torch.cat(moments, dim=1)
 
 
-def _name(settings: Softlabel) -> str:
-    return f"{settings.backbone}-{settings.crop_scale:g}-{settings.image_size}".replace("/", "_")
+def _moments(stage: Tensor) -> tuple[Tensor, Tensor]:
+    deviation, mean = torch.std_mean(stage, dim=(2, 3), correction=0)
+    return mean, deviation
+
+
+def _keep_memory() -> None:
+    """Let glibc keep what a forward pass frees: a third of the time goes into giving it back.
+
+    M_TRIM_THRESHOLD is -1 and M_MMAP_THRESHOLD -3 in mallopt(3); other libraries have no mallopt.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(-1, 1 << 30)
+        mallopt(-3, 1 << 30)
+
+
+def _cache(workspace: Workspace, view: View, layer: str, part: str) -> Cache:
+    name = "-".join(filter(None, ["features", layer, view.name, part])).replace("/", "_")
+    return Cache(workspace.root / "crops" / name)
 
 
 def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -1,56 +1,321 @@
-"""Which soft labels to accept: probabilities and given labels in, `soft_labels` out. Pure."""
+"""The stage `softlabel`: a teacher, what it is worth, and the labels that are accepted of it."""
+
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from curate import labels, schema
+from curate import labels, runs
+from curate.runs import Run
+from curate.workspace import Workspace
+from labeling import accept, calibrate, certify, features, remedy, shift, teachers, typical, units
+from labeling.certify import Bound, Certificate, Presentations
+from labeling.features import Track
+from labeling.shift import Shift
+from labeling.units import Units
 
-NAME = "fitted"
+LEAST_GROUPS = 8  # people of a batch from which it gets a shift alarm of its own
+CURVE = 40  # thresholds of the risk-coverage curve
+
+Floats = NDArray[np.float64]
 
 
-def as_liveness(probs: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
-    """Return (N, C) probabilities over ``classes`` as (N, 10) over schema.LIVENESS_CLASSES."""
-    full = np.zeros((len(probs), len(schema.LIVENESS_CLASSES)), dtype=np.float32)
-    full[:, [schema.LIVENESS_CLASSES.index(name) for name in classes]] = probs
-    return full
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for: a threshold, or the largest share of wrong labels.
 
-
-def decide(
-    image_ids: pd.Index, probs: np.ndarray, given: pd.Series, trusted: pd.Index, threshold: float
-) -> pd.DataFrame:
-    """Return a row of `soft_labels` for each image; trusted ones appear only where doubted.
-
-    ``probs`` (N, 10) over LIVENESS_CLASSES; ``given`` image_id -> label key of any given label;
-    ``threshold`` in (0.5, 1): accepted when confidence >= threshold and nothing given contradicts.
+    Attributes:
+        teacher: its name, "" for the default.
+        threshold: None where ``max_error`` is asked for.
+        max_error: likewise.
+        confidence: of every bound.
+        directions: whether each direction and attack type must keep ``max_error`` too.
     """
-    p_bonafide = probs[:, 0]
-    is_bonafide = p_bonafide >= 0.5
-    likeliest = [schema.ATTACK_TYPES[column] for column in probs[:, 1:].argmax(axis=1)]
-    frame = pd.DataFrame(
-        {
-            "image_id": image_ids,
-            "task": "liveness",
-            "part": "",
-            "label": np.where(is_bonafide, schema.BONAFIDE, schema.ATTACK),
-            "attack_type": np.where(is_bonafide, "", likeliest),
-            "confidence": np.clip(np.maximum(p_bonafide, 1 - p_bonafide), 0.5, 1.0),
-            "probs": list(probs),
-            "teacher": NAME,
-            "threshold": threshold,
+
+    task: str
+    teacher: str = ""
+    threshold: float | None = None
+    max_error: float | None = None
+    confidence: float = 0.95
+    directions: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What one run did, or would do."""
+
+    task: str
+    run_id: str
+    trusted: int
+    pool: int
+    accepted: dict[str, int]  # label -> units
+    review: dict[str, int]  # reason -> units
+    teacher: dict[str, object]
+    threshold: float | None = None
+    bounds: list[dict[str, object]] = field(default_factory=list)
+    refused: str = ""  # why nothing was accepted, "" otherwise
+    notes: list[str] = field(default_factory=list)
+    audit: int = 0  # units put into the audit queue as the remedy for a shift
+
+
+def softlabel(here: Workspace, wish: Wish, track: Track) -> Labelled:
+    """Fit the teacher, label the pool, and record the rows as one run.
+
+    Raises:
+        DataError: no trusted labels, one class only, or nothing to label.
+        ConfigError: an unknown teacher.
+        AssetError: a model file is missing.
+    """
+    inputs: dict[str, Any] = {"task": wish.task, "threshold": wish.threshold}
+    inputs |= {"max_error": wish.max_error, "confidence": wish.confidence}
+    with runs.start(here, "softlabel", inputs) as run:
+        found = units.gather(here, wish.task)
+        name = wish.teacher or teachers.default(here, wish.task)
+        inputs |= {"teacher": name, "fingerprint": _mark(here, wish, name, found)}
+        if earlier := runs.repeats(here, "softlabel", str(inputs["fingerprint"]), task=wish.task):
+            run.recorded = False
+            return _again(here, earlier, found)
+        return _labelled(here, wish, _Exam.of(here, name, found, track), run)
+
+
+def _labelled(here: Workspace, wish: Wish, exam: "_Exam", run: Run) -> Labelled:
+    run.recorded = not wish.dry_run
+    verdict = exam.verdict(wish)
+    rows = exam.rows(verdict)
+    audit = remedy.wanted(exam.found.pool, exam.shifts, here.config.seed)
+    done = _counted(run.run_id if run.recorded else "", exam, rows, verdict, audit)
+    run.counts = _kept(done) | {"curve": exam.curve(wish.confidence), "alarm": exam.alarms()}
+    if run.recorded:
+        run.state = "refused" if verdict.refused else "done"
+        run.append("audits", audit.assign(task=wish.task, audited=run.run_id))
+        if not verdict.refused:
+            run.append("soft_labels", rows)
+    return done
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    threshold: float | None
+    bound: float | None
+    bounds: tuple[Bound, ...]
+    refused: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Exam:
+    """A teacher after its exam on dev: probabilities of every unit, and what is known of them."""
+
+    found: Units
+    teacher: dict[str, object]
+    name: str
+    probabilities: Floats  # (learn + certify + pool, C)
+    odd: NDArray[np.bool_]
+    seen: Presentations
+    shifts: dict[str, Shift]  # what was compared -> the alarm
+    reliability: dict[str, list[tuple[float, float, int]]]
+
+    @classmethod
+    def of(cls, here: Workspace, name: str, found: Units, track: Track) -> "_Exam":
+        """Build teacher ``name``, let it judge every unit, and look at how it did on dev."""
+        teacher = teachers.build(here, name, found, track)
+        every, learnt = found.every, len(found.learn)
+        raw = teacher.probabilities(every)
+        heat = calibrate.heat(raw[:learnt], found.learn, found.task)
+        clips = (every["clip_id"] + every["part"]).to_numpy(object)
+        probabilities = calibrate.judged(raw, clips, heat, found.task)
+        odd = _odd(here, found, clips, track)
+        drawn = units.one_per_clip(found.certify, here.config.seed)
+        rows = learnt + found.certify.index.get_indexer(drawn.index)
+        seen = accept.presentations(drawn, probabilities[rows], odd[rows], found.task)
+        before = calibrate.judged(raw, None, 1.0, found.task)
+        about = {"name": name, "temperature": round(heat, 3)} | getattr(teacher, "about", dict)()
+        reliability = {"before": _points(found, before), "after": _points(found, probabilities)}
+        shifts = _shifts(here, found, track)
+        return cls(found, about, name, probabilities, odd, seen, shifts, reliability)
+
+    def verdict(self, wish: Wish) -> _Verdict:
+        """Return the threshold and what it is worth."""
+        ringing = [name for name, one in self.shifts.items() if one.rings]
+        if wish.max_error is None:
+            assert wish.threshold is not None
+            bounds = certify.bounds_at(self.seen, wish.threshold, wish.confidence)
+            void = bool(ringing) or bounds[0].accepted == 0
+            notes = (_void(ringing, self.seen),) if void else ()
+            return _Verdict(wish.threshold, None if void else bounds[0].upper, bounds, "", notes)
+        strata = tuple(self.seen.strata) if wish.directions else ()
+        found = certify.certify(self.seen, wish.max_error, wish.confidence, strata=strata)
+        if ringing:
+            return _Verdict(None, None, found.bounds, _void(ringing, self.seen))
+        if found.threshold is None:
+            return _Verdict(None, None, found.bounds, _short(found, self.seen))
+        return _Verdict(found.threshold, found.bounds[0].upper, found.bounds)
+
+    def rows(self, verdict: _Verdict) -> pd.DataFrame:
+        """Return the rows of `soft_labels`; all of them wait where nothing is certified."""
+        learnt, tested = len(self.found.learn), len(self.found.certify)
+        keep = np.r_[0:learnt, learnt + tested : len(self.probabilities)]
+        rule = accept.Rule(
+            1.0 if verdict.threshold is None else verdict.threshold, verdict.bound, self.name
+        )
+        every = pd.concat([self.found.learn, self.found.pool])
+        return accept.decide(
+            every, self.probabilities[keep], self.found.given, rule,
+            task=self.found.task, odd=self.odd[keep],
+        )  # fmt: skip
+
+    def curve(self, confidence: float) -> list[tuple[float, float, float]]:
+        """Return (share accepted, share wrong, bound) of dev at falling thresholds."""
+        if not len(self.seen.confidence):
+            return []
+        steps = np.quantile(self.seen.confidence, np.linspace(1, 0, CURVE))
+        points = []
+        for threshold in np.unique(steps)[::-1]:
+            one = certify.bounds_at(self.seen, float(threshold), confidence)[0]
+            share = one.accepted / len(self.seen.confidence)
+            points.append(
+                (round(share, 4), round(one.wrong / one.accepted, 4), round(one.upper, 4))
+            )
+        return points
+
+    def alarms(self) -> dict[str, dict[str, object]]:
+        """Return what the alarm said, for the runs row."""
+        return {
+            name: {"rings": one.rings, "auc": round(one.auc, 3), "p": round(one.p_value, 4)}
+            for name, one in self.shifts.items()
         }
-    )
-    sure = frame["confidence"].astype(np.float32) >= np.float32(threshold)
-    against = _contradicted(frame, given)
-    is_trusted = frame["image_id"].isin(trusted)
-    frame["reason"] = np.select(
-        [is_trusted, ~sure, against], [schema.DOUBTED, schema.UNSURE, schema.CONTRADICTS], ""
-    )
-    frame["status"] = np.where(frame["reason"] == "", "accepted", "review")
-    return frame[~is_trusted | (sure & against)].reset_index(drop=True)
 
 
-def _contradicted(frame: pd.DataFrame, given: pd.Series) -> np.ndarray:
-    """Return (N,) bool: the given label is of the other side, or contradicts itself."""
-    words = frame["image_id"].map(given).astype("object")
-    other_side = words.str.partition("/")[0] != frame["label"] if len(words) else words.notna()
-    return np.asarray(words.notna() & (other_side | (words == labels.CONFLICT)))
+def _mark(here: Workspace, wish: Wish, name: str, found: Units) -> str:
+    every = found.every
+    columns = [every.index, every["group"], every["clip_id"], every["class"], every["basis"]]
+    asked = [wish.threshold, wish.max_error, wish.confidence, wish.directions]
+    return runs.fingerprint(
+        [here.config.softlabel.model_dump(), here.config.seed, name, wish.task, asked],
+        [len(found.learn), len(found.certify)],
+        sorted(zip(*(map(str, column) for column in columns), strict=True)),
+        sorted(found.given.items()),
+    )
+
+
+def _odd(
+    here: Workspace, found: Units, clips: NDArray[np.object_], track: Track
+) -> NDArray[np.bool_]:
+    """Return which units are unlike the bona fide ones learnt from; of liveness alone."""
+    every = found.every
+    if found.task != "liveness":
+        return np.zeros(len(every), bool)
+    layers = features.features(
+        here, every, features.views(here.config.softlabel, found.task), track
+    )
+    middle = {name: values for name, values in layers.items() if name.startswith("middle")}
+    known = np.zeros(len(every), bool)
+    known[: len(found.learn)] = found.learn["class"] == "bonafide"
+    groups = every["group"].to_numpy(object)
+    return typical.odd(middle, known, groups, clips, seed=here.config.seed)
+
+
+def _shifts(here: Workspace, found: Units, track: Track) -> dict[str, Shift]:
+    """Return the alarm over the whole pool, and over each batch of enough people."""
+    seed = here.config.seed
+    pool, known = units.one_per_clip(found.pool, seed), units.one_per_clip(found.certify, seed)
+    if pool.empty or known.empty:
+        return {}
+    batches = {str(name): rows for name, rows in pool.groupby("batch")}
+    large = {n: rows for n, rows in batches.items() if rows["group"].nunique() >= LEAST_GROUPS}
+    compared = {"all that is to be labelled": pool} | (large if len(batches) > 1 else {})
+
+    def seen(rows: pd.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.object_]]:
+        views = features.views(here.config.softlabel, found.task)
+        layers = features.features(here, rows, views, track).values()
+        return np.hstack(list(layers)), rows["group"].to_numpy(object)
+
+    dev, level = seen(shift.drawn(known, seed)), shift.LEVEL / len(compared)
+    alarms = {
+        name: shift.alarm(*dev, *seen(shift.drawn(rows, seed)), seed=seed, level=level)
+        for name, rows in compared.items()
+    }
+    return {name: alarm for name, alarm in alarms.items() if alarm is not None}
+
+
+def _points(found: Units, probabilities: Floats) -> list[tuple[float, float, int]]:
+    """Return the reliability of what was learnt from, out of fold: confidence against truth."""
+    learnt = len(found.learn)
+    fine = np.zeros(learnt, bool)
+    seen = accept.presentations(found.learn, probabilities[:learnt], fine, found.task)
+    known = ~np.isnan(probabilities[:learnt]).any(axis=1)
+    return calibrate.reliability(seen.confidence[known], ~seen.wrong[known])
+
+
+def _void(ringing: list[str], seen: Presentations) -> str:
+    if not len(seen.confidence):
+        return "no bound: dev holds no trusted image to measure the teacher on"
+    if not ringing:
+        return "no bound: the threshold accepts nothing of dev"
+    return (
+        f"the shift alarm rings for {', '.join(ringing)}: these images are not drawn as the dev "
+        "images are, so no bound measured on dev holds for them. About 10 of them labelled by a "
+        "person are worth more than all others: curate review --queue audit shows which"
+    )
+
+
+def _short(found: Certificate, seen: Presentations) -> str:
+    if not len(seen.confidence):
+        return "dev holds no trusted image to certify on"
+    share = max(found.coverage, 1 / len(seen.confidence))
+    lacking = "; ".join(_lacking(name, count, share) for name, count in found.missing.items())
+    first = found.bounds[0]
+    return (
+        f"at most {found.max_error:.1%} wrong at {found.confidence:.0%} cannot be certified: of "
+        f"{len(seen.confidence)} presentations of dev {first.accepted} were accepted, "
+        f"{first.wrong} wrongly. It takes {lacking or 'a stricter teacher'}"
+    )
+
+
+def _lacking(name: str, count: int, share: float) -> str:
+    if name == certify.OVERALL:
+        reviewed = int(np.ceil(count / share))
+        return f"{count:,} more presentations accepted, none wrongly: about {reviewed:,} reviewed"
+    if name.startswith("accepted"):
+        return f"{count:,} more presentations {name}, none wrongly"
+    return f"{count:,} more presentations of {name}, none accepted as bona fide"
+
+
+def _again(here: Workspace, earlier: str, found: Units) -> Labelled:
+    soft = here.catalogue.read("soft_labels")
+    mine = soft[soft["run_id"] == earlier]
+    return Labelled(
+        found.task, "", len(found.learn), len(found.pool), *_split(mine), {"repeats": earlier}
+    )
+
+
+def _counted(
+    run_id: str, exam: _Exam, rows: pd.DataFrame, verdict: _Verdict, audit: pd.DataFrame
+) -> Labelled:
+    accepted, review = _split(rows)
+    if verdict.refused:
+        accepted, review = {}, {"no certificate": len(exam.found.pool)}
+    return Labelled(
+        exam.found.task, run_id, len(exam.found.learn), len(exam.found.pool), accepted, review,
+        exam.teacher, verdict.threshold,
+        [{"of": one.name, "accepted": one.accepted, "wrong": one.wrong,
+          "at_most": None if verdict.bound is None else round(one.upper, 4)}
+         for one in verdict.bounds],
+        verdict.refused, list(verdict.notes), len(audit),
+    )  # fmt: skip
+
+
+def _split(rows: pd.DataFrame) -> tuple[dict[str, int], dict[str, int]]:
+    accepted = pd.Series(labels.words(rows[rows["status"] == "accepted"]), dtype=object)
+    reasons = rows.loc[rows["status"] == "review", "reason"]
+    counted = [{str(k): int(v) for k, v in s.value_counts().items()} for s in (accepted, reasons)]
+    return counted[0], counted[1]
+
+
+def _kept(done: Labelled) -> dict[str, Any]:
+    names = ("task", "trusted", "pool", "accepted", "review", "teacher", "threshold", "bounds",
+             "refused", "audit")  # fmt: skip
+    return {name: getattr(done, name) for name in names}

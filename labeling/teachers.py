@@ -1,120 +1,203 @@
-"""The fitted teacher: a linear head on frozen features, out of fold by group. Pure."""
+"""Teachers by name: each says how likely every class is, for images it has not learnt from.
 
+Calibration, thresholds and what is accepted come later and are the same for all of them.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from curate.errors import DataError
-from labeling.calibrate import fit_temperature, probabilities
+from curate import champions, engine, schema
+from curate.errors import AssetError, ConfigError
+from curate.workspace import Workspace
+from labeling import calibrate, card_teacher, cards, fitted
+from labeling.features import Track
+from labeling.units import Units
 
-STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # inverse regularisation C, chosen by out-of-fold log loss
-CLIP = 6.0  # standard deviations beyond which a feature says no more
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """One head per fold, and the temperature that all share.
-
-    A group the teacher was fitted on is only ever labelled by the fold that left it out; any other
-    image by the mean of all folds' logits.
-    """
-
-    heads: tuple[Pipeline, ...]
-    fold_of: dict[str, int]  # group -> the fold that left it out
-    temperature: float
-    strength: float
-    classes: tuple[str, ...]
-
-    def label(self, features: np.ndarray, groups: NDArray[np.object_]) -> np.ndarray:
-        """Return (N, C) probabilities over ``classes`` for (N, D) features of ``groups`` (N,)."""
-        every = np.stack([_logits(head, features) for head in self.heads])  # (folds, N, C)
-        logits = every.mean(axis=0)
-        for row, group in enumerate(groups):
-            if (fold := self.fold_of.get(group)) is not None:
-                logits[row] = every[fold, row]
-        return probabilities(logits, self.temperature)
+Floats = NDArray[np.float64]
 
 
-def fit(
-    features: np.ndarray,
-    labels: NDArray[np.object_],
-    groups: NDArray[np.object_],
-    *,
-    folds: int,
-    seed: int,
-) -> Fitted:
-    """Fit on (N, D) float features, (N,) class names and (N,) group names.
+class Teacher(Protocol):
+    """Whatever can say how likely the classes of a task are."""
+
+    @property
+    def name(self) -> str:
+        """What the rows of `soft_labels` call it."""
+        ...
+
+    def probabilities(self, units: pd.DataFrame) -> Floats:
+        """Return (N, C) over schema.CLASSES_OF[task], rows sum to 1.
+
+        A row is NaN where the teacher has no opinion, or learnt from the person and cannot leave
+        that out. ``units`` are as labeling.units describes them.
+        """
+        ...
+
+
+Build = Callable[[Workspace, Units, Track], Teacher]
+
+
+def names(here: Workspace, task: str) -> list[str]:
+    """Return the teachers of ``task`` that could be built here, the default one first."""
+    own = [one.name for one in cards.of_workspace(here).available(task)]
+    usable = {"fitted": True, "stack": bool(own), "geometry": task != "liveness"}
+    usable |= {"champion": champions.champion(here, task) is not None}
+    usable |= {"agreement": bool(own) or usable["geometry"]}
+    found = sorted((name for name in TEACHERS if usable[name]), key=lambda name: name != "stack")
+    return [*found, *own]
+
+
+def build(here: Workspace, name: str, units: Units, track: Track) -> Teacher:
+    """Return teacher ``name``, fitted on ``units.learn`` where it learns at all.
 
     Raises:
-        DataError: fewer than two classes, or a class with fewer than two groups.
+        ConfigError: no teacher has that name.
+        DataError: the trusted labels are too few, see `head.fit`.
+        AssetError: a model file is missing, altered or fails its self-test.
     """
-    classes = tuple(sorted(set(labels)))
-    usable = _possible_folds(labels, groups, folds)
-    targets = np.array([classes.index(label) for label in labels])
-    splitter = StratifiedGroupKFold(usable, shuffle=True, random_state=seed)
-    parts = list(splitter.split(features, targets, groups))
-    best = min(
-        (_out_of_fold(features, targets, parts, strength, len(classes)) for strength in STRENGTHS),
-        key=lambda trial: trial.loss,
-    )
-    fold_of = {groups[row]: fold for fold, (_, left_out) in enumerate(parts) for row in left_out}
-    return Fitted(best.heads, fold_of, best.temperature, best.strength, classes)
+    if name in TEACHERS:
+        return TEACHERS[name](here, units, track)
+    if name in cards.of_workspace(here).cards:
+        return card(here, name, track)
+    known = ", ".join([*TEACHERS, *cards.of_workspace(here).cards])
+    raise ConfigError(f"no teacher is called {name!r}; known: {known}.\nNext: curate teachers list")
+
+
+def default(here: Workspace, task: str) -> str:
+    """Return the teacher used where none is named: `stack` where weights of a card are here."""
+    return names(here, task)[0]
 
 
 @dataclass(frozen=True)
-class _Trial:
-    strength: float
-    heads: tuple[Pipeline, ...]
-    temperature: float
-    loss: float
+class Agreement:
+    """Independent teachers, each calibrated: the least sure of them speaks, if all agree.
 
+    Where they differ every class is as likely as any other, so that a person decides.
+    """
 
-def _out_of_fold(
-    features: np.ndarray,
-    targets: np.ndarray,
-    parts: list[tuple[np.ndarray, np.ndarray]],
-    strength: float,
-    classes: int,
-) -> _Trial:
-    heads = tuple(_head(strength).fit(features[kept], targets[kept]) for kept, _ in parts)
-    logits = np.zeros((len(targets), classes))
-    for head, (_, left_out) in zip(heads, parts, strict=True):
-        logits[left_out] = _logits(head, features[left_out])
-    temperature = fit_temperature(logits, targets)
-    chosen = probabilities(logits, temperature)[np.arange(len(targets)), targets]
-    return _Trial(strength, heads, temperature, float(-np.log(np.maximum(chosen, 1e-12)).mean()))
+    members: Sequence[tuple[Teacher, float]]  # with their temperatures
+    task: str
+    name: str = "agreement"
 
-
-def _head(strength: float) -> Pipeline:
-    clip = FunctionTransformer(np.clip, kw_args={"a_min": -CLIP, "a_max": CLIP})
-    linear = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
-    return make_pipeline(StandardScaler(), clip, linear)
-
-
-def _logits(head: Pipeline, features: np.ndarray) -> np.ndarray:
-    """Return (N, C) logits; sklearn gives one column where there are two classes."""
-    scores = np.asarray(head.decision_function(features))
-    return scores if scores.ndim == 2 else np.stack([-scores / 2, scores / 2], axis=1)
-
-
-def _possible_folds(labels: NDArray[np.object_], groups: NDArray[np.object_], wanted: int) -> int:
-    groups_of = {label: len(set(groups[labels == label])) for label in sorted(set(labels))}
-    if len(groups_of) < 2:
-        raise DataError(
-            f"the trusted training images hold one class only: {', '.join(groups_of) or 'none'}.\n"
-            "Next: ingest labelled bona fide and attack images with --trust given, or decide some "
-            "in curate review"
+    def probabilities(self, units: pd.DataFrame) -> Floats:
+        """Return (N, C); NaN where a member has no opinion."""
+        every = np.stack(
+            [
+                calibrate.judged(member.probabilities(units), None, heat, self.task)
+                for member, heat in self.members
+            ]
         )
-    least = min(groups_of, key=lambda label: groups_of[label])
-    if groups_of[least] < 2:
-        raise DataError(
-            f"the trusted {least!r} training images come from one subject or group; a teacher that "
-            "must not label what it learnt from needs two.\nNext: ingest labelled images of more "
-            "people with --trust given"
+        sides = calibrate.sides(every, self.task)  # (members, N, S)
+        votes, sure = sides.argmax(axis=2), sides.max(axis=2)
+        speaker = np.where(np.isnan(sure).any(axis=0), 0, np.nan_to_num(sure, nan=2).argmin(axis=0))
+        found = every[speaker, np.arange(len(units))]
+        found[(votes != votes[0]).any(axis=0)] = _even(self.task)
+        found[np.isnan(every).any(axis=(0, 2))] = np.nan
+        return np.asarray(found)
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The promoted model; it has no opinion about people that it learnt from."""
+
+    score: Callable[[pd.DataFrame], Floats]
+    learnt: frozenset[str]  # images its weights or its threshold come from
+    name: str = "champion"
+
+    def probabilities(self, units: pd.DataFrame) -> Floats:
+        """Return (N, 10): bonafide, or an attack of a type that it cannot tell."""
+        found = np.full((len(units), len(schema.LIVENESS_CLASSES)), np.nan)
+        seen = units["image_id"].isin(self.learnt)
+        groups = set(units.loc[seen, "group"])
+        fresh = np.flatnonzero(~units["group"].isin(groups).to_numpy())
+        if len(fresh):
+            score = self.score(units.iloc[fresh])
+            found[fresh] = 0
+            found[fresh, 0] = score
+            found[fresh, schema.LIVENESS_CLASSES.index("unknown")] = 1 - score
+        return found
+
+
+def _fitted(here: Workspace, units: Units, track: Track) -> Teacher:
+    return fitted.fit(here, units.task, units.learn, track)
+
+
+def _stack(here: Workspace, units: Units, track: Track) -> Teacher:
+    members = [card(here, net.name, track) for net in nets(here, units.task)]
+    if not members:
+        raise AssetError(
+            f"teacher stack needs the weights of a {units.task} card, and none are here.\n"
+            "Next: curate teachers list says where to put them; or --teacher fitted"
         )
-    return min(wanted, groups_of[least])
+
+    def scores(rows: pd.DataFrame) -> NDArray[np.float32]:
+        return np.nan_to_num(np.hstack([member.logits(rows) for member in members]))
+
+    return fitted.fit(here, units.task, units.learn, track, scores=scores)
+
+
+def _geometry(here: Workspace, units: Units, track: Track) -> Teacher:
+    from labeling.geometry import Geometry
+
+    return Geometry(here, units.task, track)
+
+
+def _champion(here: Workspace, units: Units, track: Track) -> Teacher:
+    model = champions.require_champion(here, units.task)
+    return Champion(champions.scorer(here, model, track), champions.learnt_from(model))
+
+
+def _agreement(here: Workspace, units: Units, track: Track) -> Teacher:
+    """Return the fitted teacher beside one that learnt nothing here: the largest card, or geometry.
+
+    Members that share their features err together, so no two heads on one backbone.
+    """
+    own = [one.name for one in cards.of_workspace(here).available(units.task)]
+    others = own or (["geometry"] if units.task != "liveness" else [])
+    if not others:
+        raise AssetError(
+            f"teacher agreement needs a second {units.task} teacher, and none is here.\n"
+            "Next: curate teachers list says where to put a card's weights; or --teacher fitted"
+        )
+    members = [_fitted(here, units, track), *(build(here, name, units, track) for name in others)]
+    return Agreement(
+        [(one, calibrate.heat(one.probabilities(units.learn), units.learn, units.task))
+         for one in members],
+        units.task,
+    )  # fmt: skip
+
+
+def card(here: Workspace, name: str, track: Track) -> card_teacher.CardTeacher:
+    """Return the teacher of one card, its model loaded and self-tested."""
+    threads = engine.threads(here.config.threads)
+    return card_teacher.load(
+        cards.of_workspace(here), name, here.root / "crops", threads=threads, track=track
+    )
+
+
+def nets(here: Workspace, task: str) -> list[cards.Net]:
+    """Return the cards of single models: an ensemble adds nothing to a head over its members."""
+    return [
+        card for card in cards.of_workspace(here).available(task) if isinstance(card, cards.Net)
+    ]
+
+
+def _even(task: str) -> Floats:
+    """Return (C,) probabilities that favour no side."""
+    count = len(schema.CLASSES_OF[task])
+    if task != "liveness":
+        return np.full(count, 1 / count)
+    return np.array([0.5, *np.full(count - 1, 0.5 / (count - 1))])
+
+
+TEACHERS: dict[str, Build] = {
+    "fitted": _fitted,
+    "stack": _stack,
+    "geometry": _geometry,
+    "champion": _champion,
+    "agreement": _agreement,
+}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,20 @@ def curate(tmp_path: Path) -> Callable[..., Called]:
         return Called(result.exit_code, result.stdout, result.stderr)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Build a workspace once, `build(folder)` making folder/ws, and give each test a copy."""
+    built: dict[str, Path] = {}
+
+    def copy(name: str, build: Callable[[Path], None], into: Path) -> Path:
+        if name not in built:
+            built[name] = tmp_path_factory.mktemp(name)
+            build(built[name])
+        return Path(shutil.copytree(built[name] / "ws", into / "ws"))
+
+    return copy
 
 
 @pytest.fixture(scope="session")

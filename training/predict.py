@@ -1,19 +1,23 @@
 """Score image files exactly as training saw them: the same decode, turn, face box and crop."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from curate import engine, schema
+from curate.champions import Model
 from curate.crops import face_crop
 from curate.errors import SourceError
 from curate.examine import examine
 from curate.faces import FaceDetector
 from curate.places import uri_of
-from training import model
+from curate.workspace import Workspace
+from training import data, model, registry
 from training.model import Contract
 from training.registry import Saved
 
@@ -34,6 +38,28 @@ def predict(
         scores = iter(found.tolist())
         for line, crop in batch:
             yield line if crop is None else _judged(line, next(scores), saved.threshold)
+
+
+def scorer(
+    workspace: Workspace, found: Model, track: Callable[..., Any]
+) -> Callable[[pd.DataFrame], NDArray[np.float64]]:
+    """Return a function from rows of `images`, each with a face, to (N,) P(bona fide).
+
+    Raises:
+        AssetError: the model's files are missing or damaged.
+    """
+    net = registry.load(found).net
+
+    def score(rows: pd.DataFrame) -> NDArray[np.float64]:
+        crops = data.stream(
+            rows.reset_index(drop=True),
+            scale=net.contract.crop_scale,
+            size=net.contract.image_size,
+            threads=engine.threads(workspace.config.threads),
+        )
+        return model.score(net, track(crops, len(rows), f"model {found.number}"))
+
+    return score
 
 
 def _prepared(image: Path, detector: FaceDetector, wanted: Contract) -> tuple[Line, Any]:

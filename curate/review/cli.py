@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--pull", is_flag=True, help="Only bring decisions back; push and open nothing.")
+@click.option(
+    "--queue",
+    "only",
+    type=click.Choice([name for name in queue.LISTS if name != "tagged"]),
+    help="Show this list alone. Default: all of them.",
+)
 @click.option("--no-app", is_flag=True, help="Push, but do not open the App.")
 @click.option(
     "--port",
@@ -28,7 +34,9 @@ if TYPE_CHECKING:
 )
 @json_option
 @with_workspace
-def review(here: Workspace, pull: bool, no_app: bool, port: int | None, as_json: bool) -> None:
+def review(
+    here: Workspace, pull: bool, only: str | None, no_app: bool, port: int | None, as_json: bool
+) -> None:
     """Look, accept, reject, relabel in the FiftyOne App; decisions come back when you close it.
 
     In the App: select images, press the tag button, type a tag (they are listed when it opens).
@@ -49,8 +57,9 @@ def review(here: Workspace, pull: bool, no_app: bool, port: int | None, as_json:
             port=0 if no_app else port or here.config.review.port,
             track=show.track,
             opened=lambda done: _invite(done, as_json),
+            only=only or "",
         )
-    emit(asdict(done), as_json, lambda: _show(done, pull))
+    emit(asdict(done), as_json, lambda: _show(done, pull, only or ""))
 
 
 def _invite(done: "Reviewed", as_json: bool) -> None:
@@ -68,12 +77,13 @@ def _invite(done: "Reviewed", as_json: bool) -> None:
         webbrowser.open(first)
 
 
-def _show(done: "Reviewed", pull: bool) -> None:
+def _show(done: "Reviewed", pull: bool, only: str) -> None:
     if done.shown and not done.url:
         rows = [(name, n, done.totals[name], queue.LISTS[name]) for name, n in done.shown.items()]
         show.table("Pushed", ("view", "shown", "of", ""), rows)
     if not done.shown and not pull:
-        click.echo("Nothing to review: no image waits, none was merged, turned or set aside.")
+        every = "no image waits, none was merged, turned or set aside"
+        click.echo(f"Nothing to review: {f'the list {only} is empty' if only else every}.")
     if done.unreadable or done.gone:
         show.facts(
             "Cannot be shown",

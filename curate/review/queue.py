@@ -17,12 +17,15 @@ SAMPLE = 2000  # images of a list other than the queue: more than a person looks
 SHORT = 12  # hex digits that name an image where people read
 LISTS = {
     "queue": "waits for a person: soft labels to review, contradictory labels, turn undecided",
+    "issues": "trusted labels that are probably wrong, the best worth a look first",
+    "audit": "random accepted labels: deciding all of them says how many are wrong",
     "duplicates": "each duplicate beside the copy that is kept",
     "recapture": "same picture, different label: kept apart, both stay",
     "turned": "brought upright by ingest",
     "quarantined": "set aside by ingest, with the reason",
     "tagged": "tags that could not be taken last time",
 }
+WHOLE = ("queue", "issues", "audit", "tagged")  # lists that are never sampled
 
 IMAGE_COLUMNS = ["image_id", "uri", "also_at", "bytes", "mtime_ns", "source", "subject", "origin",
                  "status", "reason", "turn", "mirror", "width", "height"]  # fmt: skip
@@ -36,7 +39,8 @@ class Queue:
         images: one row per image: IMAGE_COLUMNS, `lists` and `reasons` (lists of str), `group`
             (what lies together: cluster or recapture pair), `label` (soft, as labels.key writes
             it), `attack_type`, `confidence`, `p_bonafide`, `soft_status`, `teacher`, `given`,
-            `split`, `decision`; unknown text is None, unknown numbers are NaN.
+            `split`, `decision`, `accepts` (the label that is in question, of issues) and `rank`
+            (0 first, of issues); unknown text is None, unknown numbers are NaN.
         totals: list -> how many images of the catalogue belong in it, shown or not.
         unreadable: quarantined images that cannot be shown at all.
     """
@@ -46,19 +50,25 @@ class Queue:
     unreadable: int
 
 
-def build(catalogue: Catalogue, *, also: Iterable[str] = (), sample: int = SAMPLE) -> Queue:
+def build(
+    catalogue: Catalogue, *, also: Iterable[str] = (), sample: int = SAMPLE, only: str = ""
+) -> Queue:
     """Return what to review. ``also`` are images to show anyway, because they carry tags.
 
-    Of every list but the queue at most ``sample`` images come, whole groups, undecided ones first;
+    ``only`` is the one list to show beside those, "" shows all. Of every list but the first three
+    at most ``sample`` images come, whole groups, undecided ones first;
     which ones hangs on their ids alone, so the same come again.
     """
     images = catalogue.read("images").set_index("image_id", drop=False)
     pairs = catalogue.read("pairs")
     pairs = pairs[pairs["a"].isin(images.index) & pairs["b"].isin(images.index)]
     decisions = labels.decided(catalogue, TASK).set_index("image_id")
+    issues = _issues(catalogue)
     readable = images["width"].notna()
     members = {
         "queue": _waiting(catalogue, images, decisions.index),
+        "issues": _members(issues.index, _doubts(issues)),
+        "audit": _audited(catalogue, decisions),
         "duplicates": _duplicates(images, pairs[pairs["kind"] == "duplicate"]),
         "recapture": _recaptures(pairs[pairs["kind"] == "recapture"]),
         "turned": _turned(images),
@@ -66,15 +76,20 @@ def build(catalogue: Catalogue, *, also: Iterable[str] = (), sample: int = SAMPL
         "tagged": _members(list(also), "its tags are undecided"),
     }
     members = {
-        k: rows[rows["image_id"].isin(images.index[readable])] for k, rows in members.items()
+        name: rows[rows["image_id"].isin(images.index[readable])]
+        for name, rows in members.items()
+        if name in (only or name, "tagged")
     }
     totals = {name: rows["image_id"].nunique() for name, rows in members.items()}
     shown = {
-        name: rows if name in ("queue", "tagged") else _sampled(rows, decisions.index, sample)
+        name: rows if name in WHOLE else _sampled(rows, decisions.index, sample)
         for name, rows in members.items()
     }
     chosen = _one_row_per_image(shown)
-    return Queue(_described(catalogue, images, chosen, decisions), totals, int((~readable).sum()))
+    rows = _described(catalogue, images, chosen, decisions)
+    asked = issues.reindex(rows["image_id"])
+    rows = rows.assign(accepts=asked["asked"].to_numpy(), rank=asked["rank"].to_numpy())
+    return Queue(rows, totals, int((~readable).sum()))
 
 
 def _waiting(catalogue: Catalogue, images: pd.DataFrame, decided: pd.Index) -> pd.DataFrame:
@@ -89,6 +104,49 @@ def _waiting(catalogue: Catalogue, images: pd.DataFrame, decided: pd.Index) -> p
         _members(undecided.index, "which way is up is undecided"),
     ]
     return pd.concat(rows, ignore_index=True).query("image_id not in @decided")
+
+
+def _issues(catalogue: Catalogue) -> pd.DataFrame:
+    """Return the issues of the latest run that nobody decided since, by image_id and in order.
+
+    Columns of `issues`, and `asked`: the label in question, None where given labels contradict.
+    """
+    found = _latest_run(catalogue, "issues")
+    found = found[found["issue"].astype(bool)].sort_values("rank")
+    if found.empty:
+        return found.assign(asked=None).set_index("image_id")
+    runs = catalogue.runs_standing().set_index("run_id")
+    final = _final(catalogue.read("decisions").query("task == @TASK"))
+    since = final.loc[final["at"] > runs.loc[found["run_id"].iloc[0], "started"], "image_id"]
+    found = found[~found["image_id"].isin(since)].set_index("image_id")
+    asked = pd.Series(labels.words(found), found.index, dtype="object")
+    return found.assign(asked=asked.where(asked != labels.CONFLICT, None))
+
+
+def _doubts(issues: pd.DataFrame) -> "pd.Series[str]":
+    """Return what is wrong with the labels of `_issues`, in words."""
+    said = ("label " + issues["asked"].astype(object)).fillna("given labels contradict")
+    quality = issues["quality"].map("{:.2f}".format)
+    return said + ", quality " + quality + ", perhaps " + issues["suggested"]
+
+
+def _audited(catalogue: Catalogue, decisions: pd.DataFrame) -> pd.DataFrame:
+    """Members of the latest audit that nobody decided."""
+    rows = _latest_run(catalogue, "audits")
+    rows = rows[~rows["image_id"].isin(_final(decisions).index)]
+    return _members(rows["image_id"], "audit of accepted label " + _words(rows))
+
+
+def _latest_run(catalogue: Catalogue, table: str) -> pd.DataFrame:
+    """Return the rows of ``table`` about TASK that its latest run wrote."""
+    rows = catalogue.read(table).query("task == @TASK")
+    latest: pd.DataFrame = rows[rows["run_id"] == rows["run_id"].max()]
+    return latest
+
+
+def _final(decisions: pd.DataFrame) -> pd.DataFrame:
+    """Return the decisions that say what an image shows, or that it is not used."""
+    return decisions[(decisions["label"] != "") | (decisions["action"] == "reject")]
 
 
 def _duplicates(images: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

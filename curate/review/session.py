@@ -51,11 +51,16 @@ def pull(workspace: Workspace) -> Reviewed:
 
 
 def review(
-    workspace: Workspace, *, port: int, track: Track, opened: Callable[[Reviewed], None]
+    workspace: Workspace,
+    *,
+    port: int,
+    track: Track,
+    opened: Callable[[Reviewed], None],
+    only: str = "",
 ) -> Reviewed:
     """Pull, push, and unless ``port`` is 0 serve the App there until Ctrl-C, then pull again.
 
-    ``opened`` is told when the App can be visited.
+    ``opened`` is told when the App can be visited; ``only`` is the one list to show, "" for all.
 
     Raises:
         ServiceError: mongod or the App does not start, or a review is open already.
@@ -65,7 +70,7 @@ def review(
         if port:
             app.check_free(port)
         pending = _pull_pending(workspace, done)
-        what = queue.build(workspace.catalogue, also=pending["image_id"])
+        what = queue.build(workspace.catalogue, also=pending["image_id"], only=only)
         if what.images.empty:
             return done
         dataset = sync.push(workspace, what, track=track, pending=pending)

@@ -28,26 +28,30 @@ from curate.workspace import Workspace
 
 PREFIX = "review-"
 TEXTS = ("image_id", "decision", "given", "soft_status", "attack_type", "teacher", "status",
-         "reason", "group", "subject", "split", "source", "origin", "uri")  # fmt: skip
+         "reason", "group", "subject", "split", "source", "origin", "uri", "accepts")  # fmt: skip
 FIELDS: dict[str, type[Any]] = dict.fromkeys(TEXTS, fo.StringField) | {
     "p_bonafide": fo.FloatField,
     "turn": fo.IntField,
+    "rank": fo.IntField,
 }
 INDEXED = ("image_id", "soft.label", "soft.confidence", "lists", "group", "decision", "given",
-           "status", "subject", "split", "source", "teacher", "p_bonafide")  # fmt: skip
+           "status", "subject", "split", "source", "teacher", "p_bonafide", "rank")  # fmt: skip
 ON_THUMBNAIL = ("tags", "soft", "given", "decision", "reasons")
 SIDEBAR = {
-    "decide": ("tags", "decision", "soft", "p_bonafide", "given", "reasons", "soft_status"),
+    "decide": ("tags", "decision", "soft", "p_bonafide", "given", "reasons", "soft_status",
+               "accepts", "rank"),
     "where it comes from": ("status", "reason", "group", "subject", "split", "source", "origin",
                             "turn", "attack_type", "teacher", "lists"),
     "identity": ("image_id", "uri", "id", "filepath", "metadata", "created_at",
                  "last_modified_at"),
 }  # fmt: skip
 TOGETHER = [("group", 1), ("status", -1)]  # a group lies together, the copy that is kept first
-ORDER = {"queue": "soft.confidence", "duplicates": TOGETHER, "recapture": TOGETHER,
-         "turned": "turn", "quarantined": "reason", "tagged": "soft.confidence"}  # fmt: skip
-COLOURS = {"queue": "yellow", "duplicates": "blue", "recapture": "red", "turned": "green",
-           "quarantined": "gray", "tagged": "orange"}  # fmt: skip
+ORDER = {"queue": "soft.confidence", "issues": "rank", "audit": "image_id",
+         "duplicates": TOGETHER, "recapture": TOGETHER, "turned": "turn", "quarantined": "reason",
+         "tagged": "soft.confidence"}  # fmt: skip
+COLOURS = {"queue": "yellow", "issues": "pink", "audit": "purple", "duplicates": "blue",
+           "recapture": "red", "turned": "green", "quarantined": "gray",
+           "tagged": "orange"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -118,11 +122,15 @@ def push(
 
 
 def tagged(dataset: fo.Dataset) -> pd.DataFrame:
-    """Return image_id, tags (list of str) and the soft label shown, of the samples with tags."""
+    """Return image_id, tags (list of str) and the label in question, of the samples with tags.
+
+    That is the label doubted by `curate issues` where there is one, else the soft label.
+    """
     view = dataset.match(F("tags").length() > 0)
-    columns = ["image_id", "tags", "soft.label"]
+    columns = ["image_id", "tags", "soft.label", "accepts"]
     rows = pd.DataFrame(dict(zip(columns, view.values(columns), strict=True)), dtype="object")
-    return rows.rename(columns={"soft.label": "label"})
+    label = rows["accepts"].where(rows["accepts"].notna(), rows["soft.label"])
+    return rows[columns[:2]].assign(label=label)
 
 
 def no_tags() -> pd.DataFrame:
@@ -179,6 +187,7 @@ def _sample(row: pd.Series, media: Path, carried: dict[str, list[str]]) -> fo.Sa
     known = {name: None if pd.isna(row[name]) else row[name] or None for name in TEXTS}
     known["turn"] = int(row["turn"])
     known["p_bonafide"] = None if pd.isna(row["p_bonafide"]) else float(row["p_bonafide"])
+    known["rank"] = None if pd.isna(row["rank"]) else int(row["rank"])
     # On a thumbnail they stand side by side without their names.
     for name, said in (("given", "given"), ("decision", "decided")):
         known[name] = known[name] and f"{said}: {known[name]}"

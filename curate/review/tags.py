@@ -14,7 +14,7 @@ LABEL_TAGS = {
     **{name: labels.key(schema.ATTACK, name) for name in schema.ATTACK_TYPES},
 }
 LEGEND = {
-    "accept": "the soft label shown is right",
+    "accept": "the label in question is right: the soft one shown, or the one an issue doubts",
     "reject": "leave this image out of training",
     "keep": "put a duplicate or quarantined image back in",
     schema.BONAFIDE: "it is bona fide, whatever the soft label says",
@@ -85,7 +85,7 @@ def decide(words: set[str], soft: object, before: Decision | None) -> Decision:
     if "reject" in words and len(words) > 1:
         raise Undecided(f"reject contradicts {', '.join(sorted(words - {'reject'}))}")
     if "accept" in words and not isinstance(soft, str):
-        raise Undecided("accept: there is no soft label; tag the label itself")
+        raise Undecided("accept: no one label is in question; tag the label itself")
     if "accept" in words:
         named.add(str(soft))
     if len(named) > 1 and schema.BONAFIDE not in named:

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.duplicates import (
+    MOST_CAST,
     NEAR_EXACT,
     RECAPTURED,
     SIMILAR,
@@ -26,13 +27,14 @@ def facts(a, b):
     return table.astype(object)
 
 
-def one_pair(similarity=0.999, worst_patch=0.95, same_state=True):
+def one_pair(similarity=0.999, worst_patch=0.95, same_state=True, cast=0.5):
     return pd.DataFrame(
         {
             "a": ["a"],
             "b": ["b"],
             "similarity": [similarity],
             "worst_patch": [worst_patch],
+            "cast": [cast],
             "same_state": pd.Series([same_state], dtype=object),
         }
     )
@@ -97,9 +99,11 @@ def test_kind_of_a_pair(a, b, similarity, kind):
             {"same_state": None, "worst_patch": NEAR_EXACT[1] - 1e-3}, "candidate", id="but a patch"
         ),
         pytest.param({"same_state": np.nan}, "duplicate", id="unknown may be nan"),
+        pytest.param({"cast": MOST_CAST - 1e-3}, "duplicate", id="a cast below the bar"),
+        pytest.param({"cast": MOST_CAST + 1e-3}, "candidate", id="a cast above it"),
     ],
 )
-def test_every_patch_and_the_state_of_the_face_count(pair, kind):
+def test_every_patch_the_state_of_the_face_and_the_colours_count(pair, kind):
     nobody = facts((None, None, None), (None, None, None))
     assert judge(one_pair(**pair), nobody).kind.tolist() == [kind]
 

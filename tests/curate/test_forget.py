@@ -88,7 +88,7 @@ def test_rows_embeddings_children_and_copies_go_and_others_stay(
     assert not left & ids
     assert SUBJECT not in left
     assert not (here.root / "synthetic" / "child.jpg").exists()
-    kept = embeddings.Cache(here.root / "crops" / "features-x").load()
+    kept = embeddings.Cache(here.root / "crops" / "features-x").ids()
     assert set(kept) == set(before["image_id"]) - ids
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from curate import pigeonhole
 from curate.hashes import POSES, apply_pose, canonical_poses, pose_hashes
 from curate.neighbours import CROWD, cross_join, match, self_join
-from curate.pigeonhole import MAX_RADIUS, near
+from curate.pigeonhole import MAX_RADIUS, MAX_SHARED, near
 
 
 def every_join(poses, *args):
@@ -80,10 +80,10 @@ def planted(rng, count, copies, radius):
 
 @contextmanager
 def forced(shared):
-    """Force the number of blocks that tables share, and small tables to take the long way."""
+    """Force the number of blocks that groups share, and small groups to be sorted on."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pigeonhole, "_blocks_to_share", lambda *_: shared)
-        patch.setattr(pigeonhole, "IN_CACHE", 16)
+        patch.setattr(pigeonhole, "FEW", 0)
         yield
 
 
@@ -92,7 +92,7 @@ def forced(shared):
     seed=st.integers(0, 2**32 - 1),
     count=st.integers(2, 60),
     radius=st.integers(0, MAX_RADIUS),
-    shared=st.sampled_from([0, 1, 2, 3]),
+    shared=st.integers(0, MAX_SHARED),
 )
 def test_both_joins_find_every_pair_of_canonical_poses(seed, count, radius, shared):
     rng = np.random.default_rng(seed)
@@ -113,7 +113,7 @@ def test_both_joins_find_every_pair_of_canonical_poses(seed, count, radius, shar
     seed=st.integers(0, 2**32 - 1),
     sizes=st.tuples(st.integers(1, 60), st.integers(1, 60), st.integers(1, 8)),
     radius=st.integers(0, MAX_RADIUS),
-    shared=st.sampled_from([0, 1, 2, 3]),
+    shared=st.integers(0, MAX_SHARED),
 )
 def test_match_equals_brute_force(seed, sizes, radius, shared):
     rng = np.random.default_rng(seed)
@@ -140,7 +140,7 @@ def many():
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("shared", [1, 2, 3])
+@pytest.mark.parametrize("shared", [1, 2, 3, MAX_SHARED])
 def test_many_equal_brute_force(many, threads, shared):
     hashes, expected = many
     assert len(expected) > 1000

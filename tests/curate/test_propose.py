@@ -5,6 +5,7 @@ import pytest
 from curate.facehash import COLUMNS, MIRRORED
 from curate.hashes import POSES, fast
 from curate.propose import proposed, through_copies
+from curate.relations import after
 
 
 def rows(*frames, faces=None, turns=None):
@@ -105,6 +106,33 @@ def test_a_copy_of_a_copy_is_proposed_to_the_one_kept():
     (row,) = through_copies(pairs, homes, pairs).itertuples(index=False)
     assert (row.a, row.b) == ("far", "kept")
     assert POSES[row.pose].name == "rot90 mirror"  # mirrored, then turned back by 270
+
+
+def test_copies_of_one_that_is_proposed_come_along():
+    pairs = judged(
+        ("kept", "middle", 1, "duplicate"),
+        ("far", "middle", 4, "duplicate"),
+        ("copy", "far", 1, "duplicate"),
+        ("stranger", "far", 0, "candidate"),
+    )
+    homes = pd.Series({"kept": "kept", "middle": "kept", "far": "far", "copy": "far"})
+    homes["stranger"] = "stranger"
+    rows = through_copies(pairs, homes, pairs).set_index("a")
+    assert rows["b"].to_dict() == {"far": "kept", "copy": "kept"}
+    onward = after(POSES[1], POSES[rows.loc["far", "pose"]])
+    assert POSES[rows.loc["copy", "pose"]] == onward
+
+
+def test_two_that_could_each_give_way_are_proposed_once():
+    pairs = judged(
+        ("one", "x", 0, "duplicate"),
+        ("other", "x", 0, "duplicate"),
+        ("one", "y", 0, "duplicate"),
+        ("other", "y", 0, "duplicate"),
+    )
+    homes = pd.Series({"one": "one", "other": "other", "x": "one", "y": "other"})
+    found = through_copies(pairs, homes, pairs)
+    assert [set(pair) for pair in found[["a", "b"]].to_numpy()] == [{"one", "other"}]
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,73 @@ def test_a_sample_takes_whole_clusters(build):
     assert rows["group"].value_counts().to_dict() == {"a0": 3, "b0": 3}
 
 
+def issue(name, rank, label="bonafide", attack_type="", suggested="attack/print", **columns):
+    row = {"image_id": name, "task": "liveness", "part": "", "label": label,
+           "attack_type": attack_type, "quality": 0.03, "issue": True, "suggested": suggested,
+           "rank": rank}  # fmt: skip
+    return row | columns
+
+
+def test_issues_come_with_rank_reason_and_the_label_in_question(build):
+    built, rows = build(
+        images=[image("a"), image("b"), image("c")],
+        issues=[issue("a", 1), issue("b", 0, labels.CONFLICT), issue("c", 2, issue=False)],
+        sample=1,
+    )
+    assert lists(rows) == {"a": {"issues"}, "b": {"issues"}}
+    assert rows["rank"].to_dict() == {"a": 1, "b": 0}
+    assert rows.loc["a", "accepts"] == "bonafide"
+    assert pd.isna(rows.loc["b", "accepts"])
+    assert rows.loc["a", "reasons"] == ["label bonafide, quality 0.03, perhaps attack/print"]
+    assert rows.loc["b", "reasons"] == [
+        "given labels contradict, quality 0.03, perhaps attack/print"
+    ]
+    assert built.totals["issues"] == 2
+
+
+def test_only_what_the_latest_run_doubts_waits_and_a_decision_since_ends_it(tmp_path):
+    here = workspace.create(tmp_path)
+    with runs.start(here, "test", {}) as run:
+        run.append("images", pd.DataFrame([image(name) for name in "abcd"]))
+        at = "2000-01-01T00:00:00.000000+00:00"
+        run.append("decisions", pd.DataFrame([decision("b", "relabel", "bonafide", at=at)]))
+        run.append("issues", pd.DataFrame([issue("d", 0)]))
+    with runs.start(here, "issues", {}) as run:
+        run.append("issues", pd.DataFrame([issue(name, n) for n, name in enumerate("abc")]))
+
+    def waiting():
+        return set(queue.build(here.catalogue, only="issues").images["image_id"])
+
+    assert waiting() == {"a", "b", "c"}
+    at = "2999-01-01T00:00:00.000000+00:00"
+    with runs.start(here, "review", {}) as run:
+        made = [decision("a", "accept", "bonafide", at=at), decision("b", "keep", at=at)]
+        run.append("decisions", pd.DataFrame(made))
+    assert waiting() == {"b", "c"}
+
+
+def test_an_audit_holds_what_nobody_decided_of_its_last_sample(build):
+    audited = {"task": "liveness", "part": "", "audited": "r", "label": "attack"}
+    _, rows = build(
+        images=[image("a"), image("b")],
+        audits=[audited | {"image_id": name, "attack_type": "print"} for name in "ab"],
+        decisions=[decision("b", "relabel", "bonafide")],
+    )
+    assert lists(rows) == {"a": {"audit"}}
+    assert rows.loc["a", "reasons"] == ["audit of accepted label attack/print"]
+
+
+@pytest.mark.parametrize("only", ["", "issues", "turned", "audit"])
+def test_one_list_alone_can_be_shown(tmp_path, only):
+    here = workspace.create(tmp_path)
+    with runs.start(here, "issues", {}) as run:
+        run.append("images", pd.DataFrame([image("a", turn=90), image("b"), image("c")]))
+        run.append("issues", pd.DataFrame([issue("b", 0)]))
+    shown = queue.build(here.catalogue, also=["c"], only=only).images.set_index("image_id")
+    expected = {"a": {"turned"}, "b": {"issues"}, "c": {"tagged"}}
+    assert lists(shown) == {k: v for k, v in expected.items() if v & {only or min(v), "tagged"}}
+
+
 def test_an_empty_workspace_has_nothing_to_review(build):
     built, rows = build()
     assert rows.empty

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from curate import labels, workspace
@@ -18,19 +19,25 @@ def striped(rgb: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture
-def here(curate: Callable, tmp_path: Path, draw_portrait: Callable, save: Callable) -> Catalogue:
-    (tmp_path / "ws").mkdir()
-    (tmp_path / "ws" / "curate.toml").write_text("[softlabel]\nimage_size = 64\n")
-    for n in range(16):
-        split = "test" if n < 2 else "train"
-        save(tmp_path / "in" / split / "normal" / f"{n}_1.jpg", draw_portrait(n))
-        save(tmp_path / "in" / split / "spoof" / f"{n}_2.jpg", striped(draw_portrait(50 + n)))
-    for n in range(6):
-        rgb = draw_portrait(100 + n)
-        save(tmp_path / "mined" / f"{n}.jpg", striped(rgb) if n % 2 else rgb)
-    assert curate("ingest", tmp_path / "in", "--recipe", "takehome").code == 0
-    assert curate("ingest", tmp_path / "mined").code == 0
-    return workspace.open_at(tmp_path / "ws").catalogue
+def here(
+    curate: Callable, ready: Callable, tmp_path: Path, draw_portrait: Callable, save: Callable
+) -> Catalogue:
+    def build(folder: Path) -> None:
+        (folder / "ws").mkdir()
+        (folder / "ws" / "curate.toml").write_text("[softlabel]\nimage_size = 64\n")
+        for n in range(16):
+            split = "test" if n < 2 else "train"
+            save(folder / "in" / split / "normal" / f"{n}_1.jpg", draw_portrait(n))
+            save(folder / "in" / split / "spoof" / f"{n}_2.jpg", striped(draw_portrait(50 + n)))
+        for n in range(6):
+            rgb = draw_portrait(100 + n)
+            save(folder / "mined" / f"{n}.jpg", striped(rgb) if n % 2 else rgb)
+        at = folder / "ws"
+        assert curate("ingest", folder / "in", "--recipe", "takehome", workspace=at).code == 0
+        assert curate("ingest", folder / "mined", workspace=at).code == 0
+        assert curate("softlabel", "--dry-run", workspace=at).code == 0  # features, once
+
+    return workspace.open_at(ready("softlabel", build, tmp_path)).catalogue
 
 
 def test_the_pool_is_labelled_and_nothing_trusted_in_dev_or_test_is_touched(
@@ -77,12 +84,69 @@ def test_a_threshold_that_means_nothing_is_refused(
 
 
 @pytest.mark.parametrize("task", ["eyes", "occlusion"])
-def test_other_tasks_say_that_they_have_no_teacher_yet(
+def test_a_task_without_trusted_labels_says_so(
     curate: Callable, here: Catalogue, task: str
 ) -> None:
     done = curate("softlabel", "--task", task)
     assert done.code == 1
-    assert "only liveness" in done.err
+    assert f"no training image has a trusted {task} label" in done.err
+
+
+def test_both_ways_to_choose_at_once_are_a_usage_error(curate: Callable, here: Catalogue) -> None:
+    done = curate("softlabel", "--threshold", "0.9", "--max-error", "0.02")
+    assert done.code == 2
+    assert "exclude each other" in done.err
+
+
+@pytest.mark.parametrize("option", [("--max-error", "0"), ("--max-error", "0.5"),
+                                    ("--confidence", "1"), ("--confidence", "0.4")])  # fmt: skip
+def test_shares_that_mean_nothing_are_refused(
+    curate: Callable, here: Catalogue, option: tuple[str, str]
+) -> None:
+    done = curate("softlabel", *option)
+    assert done.code == 1
+    assert "must lie between" in done.err
+
+
+def test_what_cannot_be_certified_is_refused_and_leaves_earlier_labels_standing(
+    curate: Callable, here: Catalogue
+) -> None:
+    curate("softlabel", "--threshold", "0.6")
+    before = here.read("soft_labels")
+    done = curate("softlabel", "--max-error", "0.02")
+    assert done.code == 3
+    assert "more presentations accepted" in done.err
+    pd.testing.assert_frame_equal(here.read("soft_labels"), before)
+    last = here.runs_standing().iloc[-1]
+    assert (last["verb"], last["state"]) == ("softlabel", "refused")
+
+
+def test_a_threshold_says_what_it_is_worth(curate: Callable, here: Catalogue) -> None:
+    done = curate("softlabel", "--threshold", "0.6", "--json").json
+    overall = done["bounds"][0]
+    assert overall["of"] == "all accepted"
+    assert overall["accepted"] > 0
+    assert 0 < overall["at_most"] < 1
+    accepted = here.read("soft_labels").query("status == 'accepted'")
+    np.testing.assert_allclose(accepted["bound"], overall["at_most"], atol=1e-4)
+
+
+def test_explain_tells_the_whole_history_of_an_image(curate: Callable, here: Catalogue) -> None:
+    run = curate("softlabel", "--threshold", "0.6", "--json").json["run_id"]
+    curate("undo", run)
+    curate("softlabel", "--threshold", "0.7")
+    told = curate("softlabel", "--explain", "mined/1.jpg", "--json").json
+    assert told["uri"].endswith("mined/1.jpg")
+    assert [event["who"] for event in told["events"]] == ["teacher fitted", "teacher fitted"]
+    assert [event["counts"] == "taken back" for event in told["events"]] == [True, False]
+    assert "0.600" in told["events"][0]["sure"] or "0.6" in told["events"][0]["sure"]
+    assert set(told["now"]) == {"liveness"}
+
+
+def test_explain_of_an_unknown_image_names_some(curate: Callable, here: Catalogue) -> None:
+    done = curate("softlabel", "--explain", "nobody.jpg")
+    assert done.code == 1
+    assert "no image on record" in done.err
 
 
 @pytest.mark.parametrize(
