@@ -40,19 +40,6 @@ class Catalogue:
             frame = self._with_places(frame)
         return frame[names]
 
-    def compact(self, table: str, columns: Iterable[str]) -> pd.DataFrame:
-        """Return what `read` does with lists left in Arrow, and `also_at` as it is stored.
-
-        Lists in a frame are an object each: a million of 8 hashes take 64 MB here, 300 MB there.
-        """
-        names, distinct = list(columns), schema.DISTINCT.get(table, [])
-        frame: pd.DataFrame = (
-            self.rows(table).columns([*names, *distinct]).to_pandas(types_mapper=_arrow_lists)
-        )
-        if distinct:
-            frame = frame[~repeated(frame, distinct)].reset_index(drop=True)
-        return frame[names]
-
     def rows(self, table: str, standing: pd.DataFrame | None = None) -> Rows:
         """Open the newest version of ``table``; ``standing`` is `runs_standing` if at hand.
 
@@ -168,10 +155,6 @@ class Catalogue:
 
     def _place(self, table: str) -> str:
         return str(self.folder / table)
-
-
-def _arrow_lists(kind: pa.DataType) -> pd.ArrowDtype | None:
-    return pd.ArrowDtype(kind) if pa.types.is_list(kind) else None
 
 
 def repeated(frame: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:

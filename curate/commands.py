@@ -2,15 +2,18 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from curate import assets, runs, show, workspace
-from curate import forget as forgetting
 from curate import status as overview
 from curate.catalogue import REDRAW
 from curate.options import dry_run_option, emit, json_option, with_workspace
 from curate.workspace import Workspace
+
+if TYPE_CHECKING:
+    from curate.forget import Forgotten
 
 BATCH_COLUMNS = ("images", "kept", "duplicate", "quarantined", "again")
 
@@ -59,6 +62,8 @@ def forget(here: Workspace, subject: str, yes: bool, dry_run: bool, as_json: boo
 
     Copies and recaptures that are nobody else's go too. This is the one verb without an undo.
     """
+    from curate import forget as forgetting
+
     done = forgetting.forget(here, subject, dry_run=True)
     if not dry_run:
         if not yes:
@@ -110,7 +115,7 @@ def _show_undone(here: Workspace, done: runs.Run) -> None:
         )
 
 
-def _show_forgotten(done: forgetting.Forgotten) -> None:
+def _show_forgotten(done: "Forgotten") -> None:
     title = f"Forgotten: run {done.run_id}" if done.run_id else "Would be forgotten"
     show.facts(title, {"images": done.images, "of them synthetic": done.synthetic, **done.rows})
     originals = [(uri,) for uri in done.originals]

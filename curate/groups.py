@@ -83,15 +83,7 @@ def components(
 def numbered(snapshot: Snapshot, said: Said) -> Codes:
     """Return `components` of a whole catalogue."""
     pairs = snapshot.read("pairs", PAIR_COLUMNS)
-    return components(snapshot.total, _belongings(snapshot), pairs, said.best, said.words)
-
-
-def clusters(catalogue: Catalogue) -> pd.Series:
-    """Return image_id -> the copy kept, for every image of a cluster of duplicates."""
-    pairs = catalogue.read("pairs", ["a", "b", "cluster"]).query("cluster != ''")
-    kept = pd.concat([pairs.set_index(side)["cluster"] for side in ("a", "b")])
-    once: pd.Series = kept[~kept.index.duplicated()]
-    return once
+    return components(snapshot.total, belongings(snapshot), pairs, said.best, said.words)
 
 
 def homes(snapshot: Snapshot) -> Codes:
@@ -135,16 +127,31 @@ def without_subject(catalogue: Catalogue) -> int:
     return int((nobody & guarded).sum())
 
 
-def _belongings(snapshot: Snapshot) -> pd.DataFrame:
-    """Return image_id, subject, clip, parent_id of images and, below, of places."""
-    names = [snapshot.table(table, ["subject", "clip"]) for table in ("images", "places")]
-    parent = snapshot.numbers("images", "parent_id")
-    places = snapshot.numbers("places", "image_id")
-    frame: pd.DataFrame = pa.concat_tables(names).to_pandas()
-    return frame.assign(
-        image_id=np.concatenate([snapshot.numbers("images", "image_id"), places]),
-        parent_id=np.concatenate([parent, np.full(len(places), NONE)]),
-    )
+def belongings(
+    snapshot: Snapshot, images: pd.DataFrame | None = None, places: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Return image_id, subject, clip, parent_id of images and, below, of places, ids as numbers.
+
+    ``images`` and ``places`` are further rows of theirs, numbered as well.
+    """
+    columns = []
+    for table, more in (("images", images), ("places", places)):
+        words = snapshot.table(table, ["subject", "clip"])
+        image = snapshot.numbers(table, "image_id")
+        parent = np.full(len(image), NONE)
+        if table == "images":
+            parent = snapshot.numbers(table, "parent_id")
+        columns.append((words, image, parent))
+        if more is not None and len(more):
+            said = {
+                n: pa.array(more[n], pa.string()).dictionary_encode() for n in words.schema.names
+            }
+            none = np.full(len(more), NONE)
+            parent = more["parent_id"].to_numpy() if "parent_id" in more else none
+            columns.append((pa.table(said), more["image_id"].to_numpy(), parent))
+    tables, images_of, parents = zip(*columns, strict=True)
+    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    return frame.assign(image_id=np.concatenate(images_of), parent_id=np.concatenate(parents))
 
 
 def _tied(

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curate import bursts, engine, forget, labels, reading, runs, schema, siblings
-from curate.catalogue import Catalogue
+from curate import bursts, engine, forget, reading, runs, schema, siblings
 from curate.reading import Known, Track
-from curate.relate import KNOWN, relate
+from curate.relate import relate
+from curate.snapshot import NONE, Numbers, Snapshot
 from curate.sources import Item
 from curate.staging import Staging
 from curate.workspace import Workspace
@@ -165,31 +165,24 @@ def _batch(
     everything = items
     items = [item for item in everything if not _named_as_forgotten(item, marks)]
     files = reading.files_of(items)
-    known = Known.of(catalogue, files["uri"].tolist(), marks)
+    snapshot = Snapshot(catalogue)
+    known = Known.of(snapshot, files["uri"], marks)
     detect = reading.detector(config) if wish.faces else None
     files["image_id"], records = reading.read(items, known, staging, detect, config, track)
     files = files[~files["image_id"].isin(list(marks))].reset_index(drop=True)
-    faceless = _never_looked_at(catalogue, files) if wish.faces else 0
-    given = _label_rows(files, catalogue.read("labels"), wish.trusted)
-    fresh = files[~files["image_id"].isin(list(known.image_ids))]
-    images = _one_row_per_content(fresh, records)
+    number = snapshot.find(files["image_id"])
+    on_record = (number != NONE) & (number < snapshot.images)
+    faceless = _never_looked_at(snapshot, number[on_record]) if wish.faces else 0
+    given = _label_rows(files, number, snapshot, wish.trusted)
+    images = _one_row_per_content(files[~on_record], records)
     del known, records  # of a million images they take some hundred MB
-    on_record = catalogue.read("places")
-    places = _new_places(files, images, catalogue, on_record)
+    places = _new_places(files, images, snapshot)
     if images.empty:
         images, pairs, splits = (schema.empty(name) for name in ("images", "pairs", "splits"))
         left_out = len(everything) - len(files)
         return Batch(images, given, pairs, splits, places, left_out, faceless)
     images = siblings.told_apart(images, wish.burst, threads=engine.threads(config.threads))
-    keys = labels.given_keys(catalogue, extra=given)
-    related = relate(
-        workspace,
-        images,
-        catalogue.compact("images", KNOWN),
-        pd.concat([on_record, places]),
-        keys,
-        given,
-    )
+    related = relate(config, snapshot, images, places, given)
     return Batch(
         related.images,
         given,
@@ -205,11 +198,12 @@ def _named_as_forgotten(item: Item, marks: set[str]) -> bool:
     return bool(marks) and item.subject is not None and forget.mark_of(item.subject) in marks
 
 
-def _never_looked_at(catalogue: Catalogue, files: pd.DataFrame) -> int:
-    """Count the files whose image is on record since an ingest with --no-faces."""
-    seen = catalogue.compact("images", ["image_id", "status", "shows", "face"])
-    seen = seen[seen["face"].isna() & (seen["status"] == "kept") & (seen["shows"] != "eye")]
-    return int(reading.among(files["image_id"], seen["image_id"]).sum())
+def _never_looked_at(snapshot: Snapshot, numbers: Numbers) -> int:
+    """Count the files, by the numbers of their images, on record since an ingest --no-faces."""
+    rows = np.unique(numbers)
+    seen = snapshot.take("images", rows, ["status", "shows", "face"])
+    faceless = seen["face"].isna() & (seen["status"] == "kept") & (seen["shows"] != "eye")
+    return int(np.isin(numbers, rows[faceless.to_numpy(bool)]).sum())
 
 
 def _one_row_per_content(fresh: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
@@ -248,21 +242,22 @@ def _strictest(splits: pd.Series) -> str | None:
     return next((name for name in ("test", "dev", "train") if name in declared), None)
 
 
-def _new_places(
-    files: pd.DataFrame, images: pd.DataFrame, catalogue: Catalogue, on_record: pd.DataFrame
-) -> pd.DataFrame:
+def _new_places(files: pd.DataFrame, images: pd.DataFrame, snapshot: Snapshot) -> pd.DataFrame:
     """Return a row of `places` for each file whose image stands elsewhere, or says more by now."""
     columns = ["image_id", "uri", "source", "subject", "clip", "official_split"]
-    known = catalogue.read("images", columns)
-    known = known[reading.among(known["uri"], files["uri"])]
-    there = pd.concat([known, images[columns], on_record[columns]])
+    known = [
+        reading.at_places(snapshot, table, files["uri"], columns) for table in ("images", "places")
+    ]
+    there = pd.concat([images[columns], *known])
     seen = set(there[columns].astype("object").fillna("").itertuples(index=False, name=None))
     mine = files[columns].astype("object").fillna("").itertuples(index=False, name=None)
     new = files[[place not in seen for place in mine]]
     return new.reindex(columns=schema.TABLES["places"].names).drop(columns="run_id")
 
 
-def _label_rows(files: pd.DataFrame, existing: pd.DataFrame, trusted: bool) -> pd.DataFrame:
+def _label_rows(
+    files: pd.DataFrame, number: Numbers, snapshot: Snapshot, trusted: bool
+) -> pd.DataFrame:
     """Return the rows of `labels` that these files give and that are not there yet."""
     rows = [
         (image_id, given.task, given.part, given.label, given.attack_type, source)
@@ -275,7 +270,8 @@ def _label_rows(files: pd.DataFrame, existing: pd.DataFrame, trusted: bool) -> p
     said = ["image_id", "task", "part", "label", "attack_type", "source"]
     given = pd.DataFrame(rows, columns=said, dtype=object).drop_duplicates()
     given = given.assign(trusted=trusted)[columns]
-    existing = existing[reading.among(existing["image_id"], given["image_id"])]
+    theirs = np.isin(snapshot.numbers("labels", "image_id"), number[number != NONE])
+    existing = snapshot.take("labels", np.flatnonzero(theirs), columns)
     if given.empty or existing.empty:
         return given.reset_index(drop=True)
     both = given.merge(existing[columns], how="left", on=columns, indicator=True)

@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate import assets, engine, places
-from curate.catalogue import Catalogue
 from curate.config import Config
 from curate.examine import examine
 from curate.faces import FaceDetector
 from curate.orient import Detect
+from curate.snapshot import NONE, Snapshot, Texts
 from curate.sources import Item
 from curate.staging import KEY, Staging
 from curate.yunet import YuNetDetector
@@ -30,25 +30,41 @@ NOTHING = {"turn": -1, "mirror": "no", "exif_orientation": 1}
 class Known:
     """What the catalogue has of these files: their rows by place, and the ids of all contents.
 
-    What was forgotten is among the ids: it is not looked at again.
+    What was forgotten counts as known: it is not looked at again.
     """
 
     files: pd.DataFrame
-    image_ids: frozenset[str]
+    snapshot: Snapshot
+    forgotten: frozenset[str]
 
     @classmethod
-    def of(cls, catalogue: Catalogue, uris: Sequence[str], forgotten: set[str]) -> "Known":
-        """Read the places among ``uris``, and every image_id."""
+    def of(cls, snapshot: Snapshot, uris: pd.Series, forgotten: set[str]) -> "Known":
+        """Read the places among ``uris``."""
         columns = ["image_id", *KEY]
-        images = catalogue.read("images", [*columns, "reason"])
+        images = at_places(snapshot, "images", uris, [*columns, "reason"])
         readable = images[images["reason"] != "unreadable"]  # those get another try each time
-        files = pd.concat([readable[columns], catalogue.read("places", columns)])
-        return cls(files[among(files["uri"], uris)], frozenset(images["image_id"]) | forgotten)
+        files = pd.concat([readable[columns], at_places(snapshot, "places", uris, columns)])
+        return cls(files, snapshot, frozenset(forgotten))
+
+    def knows(self, ids: Texts) -> NDArray[np.bool_]:
+        """Return (N,) bool: the content is on record, or forgotten."""
+        numbers = self.snapshot.find(ids)
+        seen = (numbers != NONE) & (numbers < self.snapshot.images)
+        known: NDArray[np.bool_] = seen | np.array([each in self.forgotten for each in ids], bool)
+        return known
 
 
-def among(values: pd.Series, wanted: Sequence[str] | pd.Series) -> NDArray[np.bool_]:
-    """Return (N,) bool like `Series.isin`, which takes ten times as long for many strings."""
-    found = pc.is_in(pa.array(values, pa.string()), pa.array(wanted, pa.string()))
+def at_places(
+    snapshot: Snapshot, table: str, uris: pd.Series, columns: Sequence[str]
+) -> pd.DataFrame:
+    """Return the rows of `images` or `places` that lie at one of ``uris``."""
+    there = among(snapshot.table(table, ["uri"])["uri"], uris)
+    return snapshot.take(table, np.flatnonzero(there), columns)
+
+
+def among(values: pa.ChunkedArray, wanted: pd.Series) -> NDArray[np.bool_]:
+    """Return (N,) bool: the value is one of ``wanted``."""
+    found = pc.is_in(values, pa.array(wanted, pa.string()))
     return np.asarray(found, dtype=bool)
 
 
@@ -90,7 +106,7 @@ def read(
     staged = staging.rows([*KEY, "image_id"]).to_pandas()
     ids = ids.fillna(_by_place(staged).reindex(key))
     missing = np.flatnonzero(ids.isna()).tolist()
-    work = _worker(known.image_ids, detect, config)
+    work = _worker(known, detect, config)
     results = engine.mapped(
         work, [items[n] for n in missing], threads=engine.threads(config.threads)
     )
@@ -104,7 +120,7 @@ def read(
         staging.flush()
     image_ids = ids.to_numpy(object)
     image_ids[missing] = found
-    return pd.Series(image_ids), _records(staging, set(image_ids) - known.image_ids)
+    return pd.Series(image_ids), _records(staging, set(image_ids[~known.knows(image_ids)]))
 
 
 def _by_place(files: pd.DataFrame) -> pd.Series:
@@ -120,7 +136,7 @@ def _records(staging: Staging, wanted: set[str]) -> pd.DataFrame:
 
 
 def _worker(
-    known: frozenset[str], detect: Detect | None, config: Config
+    known: Known, detect: Detect | None, config: Config
 ) -> Callable[[Item], dict[str, Any]]:
     settings = config.ingest
 
@@ -133,7 +149,7 @@ def _worker(
             name = hashlib.sha256(item.uri.encode()).hexdigest()
             fault = {"image_id": name, "status": "quarantined", "reason": places.reason_of(error)}
             return NOTHING | fault | place
-        if image_id in known:
+        if known.knows([image_id])[0]:
             return {"image_id": image_id}
         seen = examine(
             data,

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from curate import crops, duplicates, engine, groups, labels, schema, splits
-from curate.catalogue import Catalogue
+from curate import crops, duplicates, engine, groups, schema, splits
 from curate.compare import Comparer
+from curate.config import Config
 from curate.propose import proposed, through_copies
+from curate.record import Record
 from curate.relations import pose_of
-from curate.workspace import Workspace
+from curate.snapshot import NONE, Numbers, Snapshot
 
 KNOWN = (
     "image_id", "uri", "also_at", "bytes", "mtime_ns", "subject", "clip", "origin", "parent_id",
@@ -33,29 +34,25 @@ class Related:
 
 
 def relate(
-    workspace: Workspace,
+    config: Config,
+    snapshot: Snapshot,
     images: pd.DataFrame,
-    known: pd.DataFrame,
     places: pd.DataFrame,
-    keys: pd.Series,
     given: pd.DataFrame,
 ) -> Related:
     """Join, judge, split and keep the best copy.
 
-    ``images`` are the new rows, one per content; ``known`` the columns KNOWN of those on record, as
-    `Catalogue.compact` gives them; ``places`` image_id, uri, subject, clip of every other file (a
-    content may lie at several places);
-    ``keys`` image_id -> label key of any given label; ``given`` the new rows of `labels`.
+    ``images`` are the new rows, one per content; ``places`` and ``given`` the new rows of `places`
+    (a content may lie at several) and of `labels`; ``snapshot`` is what was on record before them.
     """
-    settings, threads = workspace.config.ingest, engine.threads(workspace.config.threads)
+    settings, threads = config.ingest, engine.threads(config.threads)
+    record = Record(snapshot, images["image_id"], given)
     fresh = _best_first(images[images["status"] == "kept"], settings.keep)
-    old = _comparable(known)
-    pairs = proposed(fresh, old, settings.radius, threads)
-    clusters = groups.clusters(workspace.catalogue)
-    facts = _facts(fresh, known, pairs, clusters, keys, places)
-    facts["state"] = _states(workspace.catalogue, given, facts.index)
-    known = known[[*groups.COLUMNS, "origin", "official_split"]]  # of a million rows half a GB less
-    del old
+    numbered = fresh.assign(image_id=record.find(fresh["image_id"]))
+    pairs = proposed(numbered, record.comparable(), settings.radius, threads)
+    facts = _facts(record, fresh, pairs, places)
+    by_number = pd.Series(facts.index.to_numpy(object), record.find(facts.index))
+    pairs = pairs.assign(**{side: pairs[side].map(by_number).astype(object) for side in "ab"})
     pairs = pairs[~duplicates.of_one_clip(pairs, facts)].reset_index(drop=True)
     comparer = Comparer(pairs, facts, min_similarity=settings.similarity, threads=threads)
     homes = _homes(facts, pairs, comparer, policy=settings.keep)
@@ -68,34 +65,20 @@ def relate(
         comparer.add(further)
         homes = _homes(facts, pairs, comparer, policy=settings.keep)
         judged = comparer.judged(comparer.rows)
-    columns = list(groups.PAIR_COLUMNS)
-    before = workspace.catalogue.read("pairs", columns)
-    every_pair = pd.concat([before, judged[columns]], ignore_index=True)
-    both = pd.concat([each[groups.COLUMNS] for each in (known, fresh)], ignore_index=True)
-    grouped = groups.grouped(both, places, every_pair, keys)
-    assigned = _assigned(workspace, fresh, known, grouped, given)
+    grouped = record.groups(fresh, places, judged)
+    assigned = _assigned(config, record, fresh, grouped)
     contaminated = set(assigned.loc[assigned["contamination"], "image_id"])
     if contaminated:  # some that were kept are not, and their copies need another home
         homes = _homes(facts, pairs, comparer, policy=settings.keep, without=contaminated)
         judged = comparer.judged(comparer.rows)
     finished = _finished_pairs(judged, homes, contaminated)
-    worst = _worst_inside(workspace.catalogue, comparer, finished)
+    worst = _worst_inside(snapshot, comparer, finished)
     columns = ["pose", "other_pose", "worst_patch", "same_state"]
     return Related(
         images=_finished_images(images, finished, homes, contaminated),
         pairs=finished.assign(worst=worst).drop(columns=columns),
         splits=assigned.loc[~assigned["contamination"], ["image_id", "split"]],
     )
-
-
-def _comparable(known: pd.DataFrame) -> pd.DataFrame:
-    """Return the images on record that new ones are compared with, the kept ones first."""
-    hashed = known["phash"].notna() & (known["face"].notna() | (known["status"] != "quarantined"))
-    columns = ["image_id", "turn", "phash", "canonical", "face_phash", "face_dhash"]
-    there = hashed & (known["origin"] != "synthetic")
-    kept = known["status"] == "kept"
-    rows = np.concatenate([np.flatnonzero(there & kept), np.flatnonzero(there & ~kept)])
-    return known[columns].take(rows)
 
 
 def _best_first(images: pd.DataFrame, policy: Sequence[str]) -> pd.DataFrame:
@@ -105,43 +88,32 @@ def _best_first(images: pd.DataFrame, policy: Sequence[str]) -> pd.DataFrame:
 
 
 def _facts(
-    fresh: pd.DataFrame,
-    known: pd.DataFrame,
-    pairs: pd.DataFrame,
-    clusters: pd.Series,
-    keys: pd.Series,
-    places: pd.DataFrame,
+    record: Record, fresh: pd.DataFrame, pairs: pd.DataFrame, places: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the rows of all new images and of those on record that matter to them, by image_id.
 
     With every copy of a partner's cluster: its label stands guard even if it is no partner.
-    Columns beside those of `images`: known, label_key, cluster (of the known).
+    Columns beside those of `images`: known, label_key, state, cluster (of the known).
     """
-    near = set(pairs["a"]) | set(pairs["b"])
-    company = near | set(clusters.index[clusters.isin(clusters.reindex(list(near)))])
-    partners = known[known["image_id"].isin(list(company)) & (known["origin"] != "synthetic")]
-    partners = _with_places(partners, places)
+    near = np.unique(pairs[["a", "b"]].to_numpy(np.int64))
+    partners = _with_places(record.snapshot, record.company(near), places)
     frames = [fresh.assign(known=False), partners.assign(known=True)]
     facts = pd.concat([frame for frame in frames if len(frame)] or frames).set_index("image_id")
-    facts["label_key"] = keys.reindex(facts.index)
-    facts["cluster"] = clusters.reindex(facts.index).where(facts["known"])
-    return facts
+    numbers = record.find(facts.index)
+    return facts.assign(
+        label_key=record.label_keys(numbers),
+        state=pd.Series(record.states(numbers), facts.index, dtype="object"),
+        cluster=pd.Series(record.homes(numbers), facts.index).where(facts["known"]),
+    )
 
 
-def _states(catalogue: Catalogue, given: pd.DataFrame, ids: "pd.Index[str]") -> pd.Series:
-    """Return what labels say of eyes and covers of ``ids``: those on record and ``given``."""
-    columns = ["image_id", "task", "part", "label"]
-    said = catalogue.read("labels", columns)
-    said = pd.concat([said[said["image_id"].isin(ids)], given[columns]], ignore_index=True)
-    return labels.states(said).reindex(ids)
-
-
-def _with_places(images: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
-    """Return ``images`` with lists as objects, and `also_at` with what later runs found."""
-    kinds = {name: object for name in images if isinstance(images[name].dtype, pd.ArrowDtype)}
-    images = images.astype(kinds)
-    later = places[places["image_id"].isin(images["image_id"])].groupby("image_id")["uri"]
-    also = later.agg(list).reindex(images["image_id"])
+def _with_places(snapshot: Snapshot, numbers: Numbers, places: pd.DataFrame) -> pd.DataFrame:
+    """Return images on record, `also_at` with what later runs found, ``places`` among it."""
+    images = snapshot.take("images", numbers, KNOWN)
+    rows = np.flatnonzero(np.isin(snapshot.numbers("places", "image_id"), numbers))
+    columns = ["image_id", "uri"]
+    places = pd.concat([snapshot.take("places", rows, columns), places[columns]])
+    also = places.groupby("image_id")["uri"].agg(list).reindex(images["image_id"])
     both = [
         [*crops.listed(stored), *crops.listed(found)]
         for stored, found in zip(images["also_at"], also, strict=True)
@@ -209,30 +181,23 @@ def _worth_comparing(
 
 
 def _assigned(
-    workspace: Workspace,
-    fresh: pd.DataFrame,
-    known: pd.DataFrame,
-    grouped: pd.Series,
-    given: pd.DataFrame,
+    config: Config, record: Record, fresh: pd.DataFrame, grouped: np.ndarray
 ) -> pd.DataFrame:
     """Return image_id, split, contamination of the new images."""
-    catalogue = workspace.catalogue
-    existing = catalogue.split_of()
-    needed = ["image_id", "task", "label", "attack_type", "trusted"]
-    trusted = pd.concat([catalogue.read("labels", needed), given[needed]])
-    trusted = trusted[trusted["trusted"].astype(bool)]
-    liveness_first = trusted["task"].map(schema.TASKS.index).to_numpy().argsort(kind="stable")
-    trusted = trusted.iloc[liveness_first].drop_duplicates("image_id")
-    stratum = pd.Series(labels.words(trusted), trusted["image_id"], dtype="object")
-    columns = ["image_id", "origin", "official_split"]
-    split = known["image_id"].map(existing).notna()
-    frame = pd.concat([fresh[columns], known.loc[split, columns]], ignore_index=True)
-    frame["group"] = frame["image_id"].map(grouped)
-    frame["stratum"] = frame["image_id"].map(stratum).astype("object")
+    split = record.padded(groups.split_ranks(record.snapshot))
+    columns = ["origin", "official_split"]
+    before = record.snapshot.read("images", columns).astype(object)
+    dealt = np.flatnonzero(split[: len(before)] != NONE)
+    number = np.concatenate([record.find(fresh["image_id"]), dealt])
+    frame = pd.concat([fresh[columns], before.iloc[dealt]], ignore_index=True)
+    frame = frame.assign(
+        image_id=number, group=grouped[number], stratum=pd.Series(record.strata()[number])
+    )
     frame["eligible"] = frame["stratum"].notna() & (frame["origin"] != "synthetic")
-    shares = workspace.config.splits.model_dump()
-    assigned = splits.assign(frame, existing, fractions=shares, seed=workspace.config.seed)
-    return assigned.iloc[: len(fresh)]
+    existing = pd.Series(np.array([*schema.SPLITS, None], object)[split])
+    shares = config.splits.model_dump()
+    assigned = splits.assign(frame, existing, fractions=shares, seed=config.seed)
+    return assigned.iloc[: len(fresh)].assign(image_id=fresh["image_id"].to_numpy(object))
 
 
 def _finished_pairs(pairs: pd.DataFrame, homes: pd.Series, contaminated: set[str]) -> pd.DataFrame:
@@ -246,11 +211,12 @@ def _finished_pairs(pairs: pd.DataFrame, homes: pd.Series, contaminated: set[str
     return pairs.sort_values(["a", "b"], ignore_index=True)
 
 
-def _worst_inside(catalogue: Catalogue, comparer: Comparer, pairs: pd.DataFrame) -> pd.Series:
+def _worst_inside(snapshot: Snapshot, comparer: Comparer, pairs: pd.DataFrame) -> pd.Series:
     """Return per row of ``pairs`` the least similarity inside its cluster, null without one."""
     worst = comparer.worst_inside(pairs)
-    before = catalogue.read("pairs", ["cluster", "worst"])
-    before = before[before["cluster"].isin(worst.index)]
+    wanted = snapshot.find(worst.index)
+    rows = np.isin(snapshot.numbers("pairs", "cluster"), wanted[wanted != NONE])
+    before = snapshot.take("pairs", np.flatnonzero(rows), ["cluster", "worst"])
     both = pd.concat([worst.groupby(level=0).min(), before.groupby("cluster")["worst"].min()])
     return pairs["cluster"].map(both.groupby(level=0).min()).astype("float32")
 

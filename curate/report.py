@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,17 @@ import numpy as np
 import pandas as pd
 import simplejpeg
 
-from curate import champions, charts, embeddings, groups, labels, novelty, places, schema
+from curate import (
+    champions,
+    charts,
+    embeddings,
+    groups,
+    labels,
+    novelty,
+    places,
+    schema,
+    softreport,
+)
 from curate.crops import Row, read_stored, read_upright, shrunk
 from curate.errors import SourceError
 from curate.options import emit, json_option, with_workspace
@@ -56,7 +65,9 @@ def _content(here: Workspace) -> dict[str, Any]:
     catalogue = here.catalogue
     images = catalogue.read("images").set_index("image_id", drop=False)
     pairs = catalogue.read("pairs")
-    soft = labels.latest_soft(catalogue, "liveness")
+    soft = softreport.content(here)
+    flow = [charts.flow(images)] if len(images) else []
+    drawn = charts.html([*flow, *soft["figures"]])
     view = overview(here)
     return {
         "workspace": here.root,
@@ -71,10 +82,12 @@ def _content(here: Workspace) -> dict[str, Any]:
         "turned": _turned_sheet(images),
         "thrown_out": _thrown_out_sheet(images),
         "newcomers": _newcomers(here, images),
-        "soft": _soft_table(soft),
+        "soft": soft,
+        "disagreements": _disagreements(here, images),
         "models": [_model(model) for model in champions.models(here, "liveness")],
         "runs": catalogue.runs_standing().to_dict("records")[::-1],
-        "charts": charts.charts(images, soft),
+        "flow": drawn[: len(flow)],
+        "charts": drawn[len(flow) :],
     }
 
 
@@ -208,12 +221,11 @@ def _thumbnail(row: Row, *, upright: bool) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
-def _soft_table(soft: pd.DataFrame) -> list[tuple[str, str, int]]:
-    if soft.empty:
-        return []
-    what = soft["label"].where(soft["status"] == "accepted", soft["reason"])
-    counts = Counter(zip(soft["status"], what, strict=True))
-    return [(str(status), str(name), n) for (status, name), n in sorted(counts.items())]
+def _disagreements(here: Workspace, images: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {"a": _thumbnail(row, upright=True), "b": "", "says": row["says"], "status": row["name"]}
+        for _, row in softreport.disagreements(here, images).iterrows()
+    ]
 
 
 def _model(model: champions.Model) -> dict[str, Any]:

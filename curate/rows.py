@@ -1,18 +1,22 @@
 """The visible rows of one version of a table, column by column, those of earlier runs first."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
+from numpy.typing import NDArray
 
 from curate import schema
 
+AT_ONCE = 2**16  # rows
 WHOLE = 60  # letters of a run id from which the statistics of a file may hold only its beginning
+Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,51 @@ class Rows:
             return rows
         seen = [rows.slice(start, length) for start, length in self._stretches]
         return pa.concat_tables(seen) if seen else rows.slice(0, 0)
+
+    def mapped(
+        self, names: Sequence[str], work: Callable[[pa.RecordBatch], NDArray[Any]]
+    ) -> NDArray[Any]:
+        """Return what ``work`` makes of the columns ``names``, an entry a row along the last axis.
+
+        It is given some thousand rows at a time, so that little memory is ever in use: the system
+        takes longer to hand out fresh memory than the reader to fill it.
+        """
+        none = self._as_read(frozenset()).empty_table().select(names)
+        found = [
+            work(
+                pa.RecordBatch.from_arrays(
+                    [pa.array([], each.type) for each in none.columns], schema=none.schema
+                )
+            )
+        ]
+        if self._parts:
+            scanner = self._dataset(frozenset()).scanner(
+                names, batch_size=AT_ONCE, batch_readahead=1, fragment_readahead=1,
+                fragment_scan_options=ds.ParquetFragmentScanOptions(pre_buffer=False),
+            )  # fmt: skip
+            found += [work(batch) for batch in scanner.to_batches()]
+        every = np.concatenate(found, axis=-1)
+        if self._stretches is None:
+            return every
+        seen = [every[..., start : start + length] for start, length in self._stretches]
+        return np.concatenate([every[..., :0], *seen], axis=-1)
+
+    def take(self, numbers: NDArray[np.int64], names: Iterable[str]) -> pa.Table:
+        """Return the columns ``names`` of some of the visible rows, in the order of ``numbers``."""
+        names = list(dict.fromkeys(names))
+        if not len(numbers):
+            return self._as_read(frozenset()).empty_table().select(names)
+        return self._dataset(frozenset()).take(pa.array(self._places(numbers)), columns=names)
+
+    def _places(self, numbers: Numbers) -> Numbers:
+        """Return where visible rows lie among all rows of the files."""
+        if self._stretches is None:
+            return numbers
+        starts, lengths = np.array(self._stretches, np.int64).T
+        ends = np.cumsum(lengths)
+        stretch = np.searchsorted(ends, numbers, side="right")
+        found: Numbers = starts[stretch] + numbers - (ends - lengths)[stretch]
+        return found
 
     def _dataset(self, coded: frozenset[str]) -> ds.Dataset:
         """Open the files.

@@ -6,6 +6,7 @@ other tables name and no visible image bears (its run was undone).
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,7 @@ FEW = {
     "task", "part", "label", "attack_type", "kind", "split", "action",
 }  # fmt: skip
 Numbers = NDArray[np.int64]
+Texts = list[str] | pd.Index | pd.Series | NDArray[np.object_]
 
 
 class Snapshot:
@@ -42,13 +44,13 @@ class Snapshot:
         """Read and number every id of the catalogue."""
         self.runs = catalogue.runs_standing()
         self._rows = {table: catalogue.rows(table, self.runs) for table in IDS}
-        self._numbers, self._first = _numbered(self._rows)
+        self._numbers, self._known = _numbered(self._rows)
         self._counting = {
             table: self._first_of(table, names)
             for table, names in {"images": ["image_id"], "pairs": ["a", "b"]}.items()
         }
         self.images = len(self.numbers("images", "image_id"))
-        self.total = len(self._first)
+        self.total = len(self._known.first)
 
     def read(self, table: str, columns: Iterable[str]) -> pd.DataFrame:
         """Return ``columns`` as `Catalogue.read` does, ids as numbers, few words as categories.
@@ -81,8 +83,19 @@ class Snapshot:
         # Read again: to keep the letters of all tables would take a quarter of a gigabyte.
         visible = numbers.max() < self.images
         texts = _texts(self._rows, ["images"] if visible else IDS)
-        found: pd.Index = pd.Index(texts.take(pa.array(self._first[numbers])).to_pandas())
+        found: pd.Index = pd.Index(texts.take(pa.array(self._known.first[numbers])).to_pandas())
         return found.rename("image_id")
+
+    def find(self, ids: Texts) -> Numbers:
+        """Return the numbers of ``ids``, NONE for those that no table names."""
+        return self._known.find(ids)
+
+    def take(self, table: str, rows: Numbers, columns: Iterable[str]) -> pd.DataFrame:
+        """Return some of the rows of `read`, ids and words as they are, lists as arrays."""
+        counting = self._counting.get(table)
+        rows = rows if counting is None else np.flatnonzero(counting)[rows]
+        frame: pd.DataFrame = self._rows[table].take(rows, columns).to_pandas()
+        return frame
 
     def _first_of(self, table: str, names: list[str]) -> NDArray[np.bool_] | None:
         """Return which rows are no repetition of an earlier one; None where all are."""
@@ -93,20 +106,53 @@ class Snapshot:
         return ~again if again.any() else None
 
 
-def _numbered(rows: Mapping[str, Rows]) -> tuple[dict[tuple[str, str], Numbers], Numbers]:
-    """Return the numbers of each column of ids, and where each number first stands in `_texts`."""
-    known, prints = {}, []
-    for table in IDS:  # one after the other: each takes the memory that the last one gave back
-        for name, (mask, ids) in _said(rows[table], table).items():
-            known[table, name] = np.asarray(mask)
-            prints.append(fingerprints.of_ids(ids))
-    codes, first = _equal(prints) or _equal_letters(_texts(rows, IDS))
+@dataclass(frozen=True)
+class _Numbering:
+    """Which number each id has, by the prints of ids; by their letters where these are odd."""
+
+    first: Numbers  # where each number first stands, in `_texts`
+    index: pd.Index  # of the first half of prints, or of letters
+    others: NDArray[np.uint64] | None  # the second halves; None of letters
+
+    def find(self, ids: Texts) -> Numbers:
+        """Return the numbers of ``ids``, NONE for those without one."""
+        if self.others is None:
+            return self.index.get_indexer(pd.Index(np.asarray(ids, object), dtype="str"))
+        texts = pa.array(np.asarray(ids, object), pa.string())
+        odd = pc.not_equal(pc.binary_length(texts), fingerprints.ID_BYTES)
+        prints = fingerprints.of_ids(pc.if_else(odd, "", texts))
+        found = self.index.get_indexer(prints[0])
+        same = (found != NONE) & (np.append(self.others, 0)[found] == prints[1])
+        return np.where(same, found, NONE)
+
+
+def _numbered(rows: Mapping[str, Rows]) -> tuple[dict[tuple[str, str], Numbers], _Numbering]:
+    """Return the numbers of each column of ids, and which id has which."""
+    masks, prints = {}, []
+    try:
+        for table, names in IDS.items():
+            found = rows[table].mapped(list(names), _prints)
+            for name, each in zip(names, found, strict=True):
+                masks[table, name] = mask = each[0] != 0
+                prints.append(each if mask.all() else each[:, mask])
+        codes, numbering = _by_prints(np.concatenate(prints, axis=1))
+    except fingerprints.OddIds:
+        masks = {
+            (table, name): np.asarray(mask)
+            for table in IDS
+            for name, (mask, _) in _said(rows[table], table).items()
+        }
+        codes, numbering = _by_letters(_texts(rows, IDS))
     numbers = {}
-    for column, mask in known.items():
+    for column, mask in masks.items():
         numbers[column] = np.full(len(mask), NONE, np.int64)
         here, codes = np.split(codes, [int(mask.sum())])
         numbers[column][mask] = here
-    return numbers, first
+    return numbers, numbering
+
+
+def _prints(batch: pa.RecordBatch) -> fingerprints.Prints:
+    return np.stack([fingerprints.of_ids(column) for column in batch.columns])
 
 
 def _said(rows: Rows, table: str) -> dict[str, tuple[pa.ChunkedArray, pa.ChunkedArray]]:
@@ -125,23 +171,23 @@ def _texts(rows: Mapping[str, Rows], tables: Iterable[str]) -> pa.ChunkedArray:
     return pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
 
 
-def _equal(prints: list[fingerprints.Prints | None]) -> tuple[Numbers, Numbers] | None:
-    """Return (N,) codes 0, 1, ... of equal prints and the row where each code first stands.
+def _by_prints(prints: fingerprints.Prints) -> tuple[Numbers, _Numbering]:
+    """Return (N,) codes 0, 1, ... of equal prints, and what finds them.
 
-    None where a column has none, or two ids agree in half of their print only.
+    Raises:
+        OddIds: two ids agree in half of their print only.
     """
-    parts = [part for part in prints if part is not None]
-    if len(parts) < len(prints):
-        return None
-    both = np.concatenate(parts)
-    codes, found = pd.factorize(both[:, 0])
+    codes, found = pd.factorize(prints[0], size_hint=prints.shape[1] // 2)
     first = _first(codes, len(found))
-    return (codes, first) if (both[first, 1][codes] == both[:, 1]).all() else None
+    others = prints[1, first]
+    if (others[codes] != prints[1]).any():
+        raise fingerprints.OddIds
+    return codes, _Numbering(first, pd.Index(found), others)
 
 
-def _equal_letters(texts: pa.ChunkedArray) -> tuple[Numbers, Numbers]:
+def _by_letters(texts: pa.ChunkedArray) -> tuple[Numbers, _Numbering]:
     codes, found = pd.factorize(texts.to_pandas())
-    return codes, _first(codes, len(found))
+    return codes, _Numbering(_first(codes, len(found)), pd.Index(found, dtype="str"), None)
 
 
 def _first(codes: Numbers, count: int) -> Numbers:

@@ -118,7 +118,8 @@ def _check(fractions: Mapping[str, float]) -> None:
 
 
 def _rank(splits: "pd.Series[str]") -> NDArray[np.int64]:
-    return splits.astype(object).map(RANK).fillna(NONE).to_numpy().astype(np.int64)
+    ranks: NDArray[np.int64] = pd.Index(SPLITS).get_indexer(pd.Index(splits)).astype(np.int64)
+    return ranks
 
 
 def _group_table(frame: pd.DataFrame, names: Ids) -> pd.DataFrame:

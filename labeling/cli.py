@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NEEDED = ("torch", "timm", "sklearn")
 DEFAULT = 0.9
+TUNED = "fine-tuned"
 
 
 @click.command()
@@ -54,6 +55,9 @@ DEFAULT = 0.9
     help="See curate teachers list. Default: stack where a card's weights are here, else fitted.",
 )
 @click.option(
+    "--fine-tune", is_flag=True, help="Same as --teacher fine-tuned: minutes, not seconds."
+)
+@click.option(
     "--task", type=click.Choice(schema.TASKS), help="Default: every task that has trusted labels."
 )
 @click.option(
@@ -71,6 +75,7 @@ def softlabel(
     confidence: float,
     certify: str,
     teacher: str,
+    fine_tune: bool,
     task: str | None,
     explain: str | None,
     dry_run: bool,
@@ -87,6 +92,9 @@ def softlabel(
         return
     if threshold is not None and max_error is not None:
         raise click.UsageError("--threshold and --max-error exclude each other: choose one.")
+    if fine_tune and teacher not in ("", TUNED):
+        raise click.UsageError(f"--fine-tune and --teacher {teacher} exclude each other.")
+    teacher = TUNED if fine_tune else teacher
     _check_shares(max_error, confidence)
     tasks = [task] if task else _labelled_tasks(here)
     for name in tasks:

@@ -58,9 +58,15 @@ class Fitted:
 
 
 def fit(
-    here: Workspace, task: str, learn: pd.DataFrame, track: Track, *, scores: Scores | None = None
+    here: Workspace,
+    task: str,
+    learn: pd.DataFrame,
+    track: Track,
+    *,
+    scores: Scores | None = None,
+    name: str = "fitted",
 ) -> Fitted:
-    """Fit on ``learn``, units with a class; with ``scores`` it is the teacher `stack`.
+    """Fit on ``learn``, units with a class, and ``scores`` of trained networks where there are any.
 
     Raises:
         DataError: one class only, a class of one group of people only, or a feature is NaN.
@@ -85,7 +91,7 @@ def fit(
         heads[str(kind)] = head.fit(
             sources(units), known, folds=settings.folds, seed=here.config.seed
         )
-    return Fitted("stack" if scores else "fitted", task, heads, sources)
+    return Fitted(name, task, heads, sources)
 
 
 def kind_of(task: str, part: str) -> str:

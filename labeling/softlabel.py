@@ -87,7 +87,11 @@ def _labelled(here: Workspace, wish: Wish, exam: "_Exam", run: Run) -> Labelled:
     rows = exam.rows(verdict)
     audit = remedy.wanted(exam.found.pool, exam.shifts, here.config.seed)
     done = _counted(run.run_id if run.recorded else "", exam, rows, verdict, audit)
-    run.counts = _kept(done) | {"curve": exam.curve(wish.confidence), "alarm": exam.alarms()}
+    run.counts = _kept(done) | {
+        "curve": exam.curve(wish.confidence),
+        "reliability": exam.reliability,
+        "alarm": exam.alarms(),
+    }
     if run.recorded:
         run.state = "refused" if verdict.refused else "done"
         run.append("audits", audit.assign(task=wish.task, audited=run.run_id))
@@ -124,7 +128,8 @@ class _Exam:
         teacher = teachers.build(here, name, found, track)
         every, learnt = found.every, len(found.learn)
         raw = teacher.probabilities(every)
-        heat = calibrate.heat(raw[:learnt], found.learn, found.task)
+        done = getattr(teacher, "calibrated", False)
+        heat = 1.0 if done else calibrate.heat(raw[:learnt], found.learn, found.task)
         clips = (every["clip_id"] + every["part"]).to_numpy(object)
         probabilities = calibrate.judged(raw, clips, heat, found.task)
         odd = _odd(here, found, clips, track)

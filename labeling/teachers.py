@@ -46,7 +46,7 @@ def names(here: Workspace, task: str) -> list[str]:
     own = [one.name for one in cards.of_workspace(here).available(task)]
     usable = {"fitted": True, "stack": bool(own), "geometry": task != "liveness"}
     usable |= {"champion": champions.champion(here, task) is not None}
-    usable |= {"agreement": bool(own) or usable["geometry"]}
+    usable |= {"fine-tuned": True, "agreement": bool(own) or usable["geometry"]}
     found = sorted((name for name in TEACHERS if usable[name]), key=lambda name: name != "stack")
     return [*found, *own]
 
@@ -82,12 +82,14 @@ class Agreement:
     members: Sequence[tuple[Teacher, float]]  # with their temperatures
     task: str
     name: str = "agreement"
+    calibrated: bool = True  # another temperature would only make the least sure one unsurer
 
     def probabilities(self, units: pd.DataFrame) -> Floats:
         """Return (N, C); NaN where a member has no opinion."""
+        clips = (units["clip_id"] + units["part"]).to_numpy(object)
         every = np.stack(
             [
-                calibrate.judged(member.probabilities(units), None, heat, self.task)
+                calibrate.judged(member.probabilities(units), clips, heat, self.task)
                 for member, heat in self.members
             ]
         )
@@ -126,6 +128,14 @@ def _fitted(here: Workspace, units: Units, track: Track) -> Teacher:
     return fitted.fit(here, units.task, units.learn, track)
 
 
+def _tuned(here: Workspace, units: Units, track: Track) -> Teacher:
+    from labeling.finetune import FineTuned
+
+    weights = fitted.weights(units.learn, units.task)
+    net = FineTuned(here, units.task, units.learn, weights, track)
+    return fitted.fit(here, units.task, units.learn, track, scores=net.scores, name="fine-tuned")
+
+
 def _stack(here: Workspace, units: Units, track: Track) -> Teacher:
     members = [card(here, net.name, track) for net in nets(here, units.task)]
     if not members:
@@ -137,7 +147,7 @@ def _stack(here: Workspace, units: Units, track: Track) -> Teacher:
     def scores(rows: pd.DataFrame) -> NDArray[np.float32]:
         return np.nan_to_num(np.hstack([member.logits(rows) for member in members]))
 
-    return fitted.fit(here, units.task, units.learn, track, scores=scores)
+    return fitted.fit(here, units.task, units.learn, track, scores=scores, name="stack")
 
 
 def _geometry(here: Workspace, units: Units, track: Track) -> Teacher:
@@ -152,23 +162,35 @@ def _champion(here: Workspace, units: Units, track: Track) -> Teacher:
 
 
 def _agreement(here: Workspace, units: Units, track: Track) -> Teacher:
-    """Return the fitted teacher beside one that learnt nothing here: the largest card, or geometry.
+    """Return the fitted teacher beside the best one that learnt nothing here: a card, or geometry.
 
-    Members that share their features err together, so no two heads on one backbone.
+    Two heads on one backbone would err together; and a third, weaker teacher would only be unsure.
     """
     own = [one.name for one in cards.of_workspace(here).available(units.task)]
-    others = own or (["geometry"] if units.task != "liveness" else [])
-    if not others:
+    names = own or (["geometry"] if units.task != "liveness" else [])
+    if not names:
         raise AssetError(
             f"teacher agreement needs a second {units.task} teacher, and none is here.\n"
             "Next: curate teachers list says where to put a card's weights; or --teacher fitted"
         )
-    members = [_fitted(here, units, track), *(build(here, name, units, track) for name in others)]
-    return Agreement(
-        [(one, calibrate.heat(one.probabilities(units.learn), units.learn, units.task))
-         for one in members],
-        units.task,
-    )  # fmt: skip
+    learnt = _calibrated(_fitted(here, units, track), units)
+    others = [_calibrated(build(here, name, units, track), units) for name in names]
+    best = min(others, key=lambda member: _log_loss(member[0], member[1], units))
+    return Agreement([learnt, best], units.task)
+
+
+def _calibrated(teacher: Teacher, units: Units) -> tuple[Teacher, float]:
+    raw = teacher.probabilities(units.learn)
+    return teacher, calibrate.heat(raw, units.learn, units.task)
+
+
+def _log_loss(teacher: Teacher, heat: float, units: Units) -> float:
+    """Return the mean log loss on the units learnt from; of a teacher that learnt nothing."""
+    raw = teacher.probabilities(units.learn)
+    side = calibrate.sides(calibrate.judged(raw, None, heat, units.task), units.task)
+    columns = list(schema.CLASSES_OF[units.task])
+    true = np.minimum(units.learn["class"].map(columns.index).to_numpy(int), side.shape[1] - 1)
+    return float(np.nanmean(-np.log(np.maximum(side[np.arange(len(true)), true], 1e-9))))
 
 
 def card(here: Workspace, name: str, track: Track) -> card_teacher.CardTeacher:
@@ -197,6 +219,7 @@ def _even(task: str) -> Floats:
 TEACHERS: dict[str, Build] = {
     "fitted": _fitted,
     "stack": _stack,
+    "fine-tuned": _tuned,
     "geometry": _geometry,
     "champion": _champion,
     "agreement": _agreement,

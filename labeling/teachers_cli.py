@@ -30,6 +30,7 @@ LEAST_SHOWN = 0.005  # smaller probabilities are left out of the table
 BUILT_IN = {
     "fitted": "linear heads on frozen features, learnt from the workspace's trusted labels",
     "stack": "fitted, with the scores of cards beside the features; default where weights are here",
+    "fine-tuned": "fitted, with the scores of the backbone tuned on those labels; takes minutes",
     "geometry": "eyes and occlusion, from landmarks and blendshapes; learns nothing",
     "champion": "the promoted model",
     "agreement": "fitted and teachers independent of it; what they differ on goes to review",

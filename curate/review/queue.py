@@ -14,6 +14,7 @@ from curate.catalogue import Catalogue
 
 TASK = "liveness"
 SAMPLE = 2000  # images of a list other than the queue: more than a person looks at in a sitting
+ASKED = "unlike what the teacher was certified on: label it"
 SHORT = 12  # hex digits that name an image where people read
 LISTS = {
     "queue": "waits for a person: soft labels to review, contradictory labels, turn undecided",
@@ -111,7 +112,7 @@ def _issues(catalogue: Catalogue) -> pd.DataFrame:
 
     Columns of `issues`, and `asked`: the label in question, None where given labels contradict.
     """
-    found = _latest_run(catalogue, "issues")
+    found = _latest_run(catalogue.read("issues").query("task == @TASK"))
     found = found[found["issue"].astype(bool)].sort_values("rank")
     if found.empty:
         return found.assign(asked=None).set_index("image_id")
@@ -131,15 +132,16 @@ def _doubts(issues: pd.DataFrame) -> "pd.Series[str]":
 
 
 def _audited(catalogue: Catalogue, decisions: pd.DataFrame) -> pd.DataFrame:
-    """Members of the latest audit that nobody decided."""
-    rows = _latest_run(catalogue, "audits")
+    """Members of the latest audit that nobody decided, and what the shift alarm asked for."""
+    rows = catalogue.read("audits").query("task == @TASK")
+    asked = rows["label"] == ""
+    rows = pd.concat([_latest_run(rows[asked]), _latest_run(rows[~asked])])
     rows = rows[~rows["image_id"].isin(_final(decisions).index)]
-    return _members(rows["image_id"], "audit of accepted label " + _words(rows))
+    why = ("audit of accepted label " + _words(rows)).where(rows["label"] != "", ASKED)
+    return _members(rows["image_id"], why)
 
 
-def _latest_run(catalogue: Catalogue, table: str) -> pd.DataFrame:
-    """Return the rows of ``table`` about TASK that its latest run wrote."""
-    rows = catalogue.read(table).query("task == @TASK")
+def _latest_run(rows: pd.DataFrame) -> pd.DataFrame:
     latest: pd.DataFrame = rows[rows["run_id"] == rows["run_id"].max()]
     return latest
 

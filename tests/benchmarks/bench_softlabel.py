@@ -148,7 +148,8 @@ def trial(bench: Bench, learnt: NDArray[np.bool_], teacher: str, errors: list[fl
         worth = {} if found.threshold is None else _worth(pool, found.threshold)
         broken = worth.get("wrong", 0.0) > error
         yield {"rule": f"certified {error:.0%}", "issued": bool(worth), "violated": broken, **worth}
-    yield {"rule": "student", **student(bench, judged, learnt, dev, errors[0], seed)}
+    if (split == "test").any():
+        yield {"rule": "student", **student(bench, judged, learnt, dev, errors[0], seed)}
 
 
 def _worth(pool: certify.Presentations, threshold: float) -> dict[str, float]:
@@ -163,8 +164,8 @@ def student(bench: Bench, judged: Judged, learnt: NDArray[np.bool_], dev: certif
     found = certify.certify(dev, error, 0.95)
     threshold = RAW if found.threshold is None else found.threshold
     named = accept.named(judged.probabilities, "liveness")
-    sure = (named["confidence"] >= threshold).to_numpy()
-    sure &= ~(judged.odd & (named["label"] == schema.BONAFIDE).to_numpy())
+    strange = judged.odd & (named["label"] == schema.BONAFIDE).to_numpy()
+    sure = (named["confidence"] >= threshold).to_numpy() & ~strange
     soft = sure & (bench.rows["split"] == "train").to_numpy() & ~learnt
     word = labels.words(named)
     soft_class = pd.Series(word).str.rpartition("/")[2].to_numpy(object)
@@ -274,6 +275,9 @@ def _certificates(bench: Bench, teacher: str, count: int, errors: list[float], s
         ("rule", "issued", "coverage", "wrong", "worst seed", "violated"), table,
     )  # fmt: skip
     learnt = frame[frame["rule"] == "student"]
+    if learnt.empty:
+        show.note("The workspace has no test split: no student was measured.")
+        return
     gain = learnt["alone"] - learnt["with soft"]
     show.facts(
         "Student, ACER % on test",

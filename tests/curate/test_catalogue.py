@@ -263,16 +263,20 @@ def test_the_latest_redraw_counts_and_its_undo_brings_the_old_draw_back(here: Wo
     assert here.catalogue.split_of().to_dict() == {"a": "test", "b": "dev", "d": "train"}
 
 
-def test_compact_rows_are_those_of_read_with_lists_in_arrow(here: Workspace) -> None:
+def test_rows_read_in_pieces_or_one_by_one_are_those_read_at_once(here: Workspace) -> None:
+    with runs.start(here, "ingest", {}) as first:
+        first.append("images", images("a", "b"))
+    with runs.start(here, "ingest", {}) as undone:
+        undone.append("images", images("x", "y", "z"))
     with runs.start(here, "ingest", {}) as run:
-        hashes = pd.Series([np.arange(8), None, np.arange(8, 16)], dtype=object)
-        run.append("images", images("a", "b", "a").assign(phash=hashes))  # a once more
-        run.append("images", images("c").assign(phash=[np.full(8, -1)]))
-    columns = ["image_id", "phash", "status"]
-    compact, read = (
-        get("images", columns) for get in (here.catalogue.compact, here.catalogue.read)
-    )
-    assert list(compact["image_id"]) == list(read["image_id"]) == ["a", "b", "c"]
-    assert isinstance(compact["phash"].dtype, pd.ArrowDtype)
-    assert list(compact["phash"].isna()) == [False, True, False]
-    assert list(compact["phash"].iloc[2]) == list(read["phash"].iloc[2]) == [-1] * 8
+        run.append("images", images("c", "d"))
+    upkeep.compact(here.root / "catalogue" / "images")
+    runs.undo(here, undone.run_id)
+    seen = here.catalogue.rows("images")
+    whole = seen.columns(["image_id"])["image_id"].to_pylist()
+    assert whole == ["a", "b", "c", "d"]
+    letters = seen.mapped(["image_id"], lambda batch: np.array([batch["image_id"].to_pylist()] * 2))
+    assert letters.tolist() == [whole, whole]
+    taken = seen.take(np.array([3, 0, 2, 2]), ["image_id", "phash"])
+    assert taken["image_id"].to_pylist() == ["d", "a", "c", "c"]
+    assert seen.take(np.array([], np.int64), ["image_id"]).num_rows == 0
