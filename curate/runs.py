@@ -73,11 +73,16 @@ def fingerprint(*parts: Any) -> str:
 def repeats(workspace: Workspace, verb: str, mark: str, *, task: str | None = None) -> str:
     """Return the id of the last standing run of ``verb`` if it bears ``mark``, else "".
 
-    With ``task``: the last one of that task.
+    With ``task``: the last one of that task. A refused one with another mark changed nothing, and
+    does not count.
     """
     for row in of_verb(workspace, verb)[::-1]:
-        if task is None or row["inputs"].get("task", task) == task:
-            return str(row["run_id"]) if row["inputs"].get("fingerprint") == mark else ""
+        if task is not None and row["inputs"].get("task", task) != task:
+            continue
+        if row["inputs"].get("fingerprint") == mark:
+            return str(row["run_id"])
+        if row["state"] != "refused":
+            return ""
     return ""
 
 

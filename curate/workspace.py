@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from curate import config
 from curate.catalogue import Catalogue
@@ -25,6 +25,7 @@ class Workspace:
 
     root: Path
     config: Config = field(default_factory=Config)
+    memory: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # read once
 
     @property
     def catalogue(self) -> Catalogue:

@@ -24,6 +24,7 @@ class Audited:
 
     Attributes:
         state: `drawn`, `waiting` for decisions, `certified` or `withdrawn`.
+        drawn: the run that drew the sample.
         of: the softlabel run whose labels are audited.
         bound: at most this share of its accepted labels is wrong; None before all are decided.
     """
@@ -39,6 +40,7 @@ class Audited:
     max_error: float
     confidence: float
     bound: float | None
+    drawn: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def _draw(
     done = Audited(
         "drawn", run.run_id if run.recorded else "", softlabelled, task, len(accepted),
         len(sample), 0, 0, terms.max_error, terms.confidence, None,
+        run.run_id if run.recorded else "",
     )  # fmt: skip
     run.counts = vars(done) | {"run_id": run.run_id}
     if run.recorded:
@@ -115,7 +118,7 @@ def _judge(
     done = Audited(
         state, run.run_id if run.recorded else "", softlabelled, str(drawn["task"]),
         int(drawn["accepted"]), len(sample), decided, wrong, float(drawn["max_error"]),
-        float(drawn["confidence"]), bound,
+        float(drawn["confidence"]), bound, str(drawn["run_id"]),
     )  # fmt: skip
     run.counts = vars(done) | {"run_id": run.run_id}
     return done
@@ -126,11 +129,12 @@ def _decided(here: Workspace, sample: pd.DataFrame, task: str) -> tuple[int, int
     decided = wrong = 0
     for part, rows in sample.groupby(sample["part"].fillna("")):
         decisions = labels.decided(here.catalogue, task, str(part)).set_index("image_id")
-        mine = rows.set_index("image_id").join(decisions, how="inner", rsuffix="_decided")
-        final = mine[mine["action"].isin(["accept", "reject"]) | (mine["label_decided"] != "")]
+        mine = rows.set_index("image_id").join(decisions.add_suffix("_decided"), how="inner")
+        action = mine["action_decided"]
+        final = mine[action.isin(["accept", "reject"]) | (mine["label_decided"] != "")]
         other = (final["label_decided"] != "") & (final["label_decided"] != final["label"])
         decided += len(final)
-        wrong += int((other | (final["action"] == "reject")).sum())
+        wrong += int((other | (final["action_decided"] == "reject")).sum())
     return decided, wrong
 
 

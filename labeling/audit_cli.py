@@ -45,13 +45,23 @@ def audit(
     """
     for name, value in (("max-error", max_error), ("confidence", confidence)):
         if not 0 < value < 1:
-            raise ConfigError(f"--{name} {value} must lie between 0 and 1.\nNext: --{name} 0.95")
+            default = 0.02 if name == "max-error" else 0.95
+            raise ConfigError(
+                f"--{name} {value} must lie between 0 and 1.\nNext: --{name} {default}"
+            )
+    if task != "liveness":
+        raise ConfigError(
+            f"an audit is decided in the App, which does not show {task} yet.\n"
+            "Next: curate audit --task liveness"
+        )
     done = stage(here, task, Terms(n, max_error, confidence), dry_run=dry_run)
     emit(asdict(done), as_json, lambda: _show(done))
     if done.state == "withdrawn":
         raise GateRefused(
             f"{done.wrong} of {done.sample} audited labels are wrong, so up to {done.bound:.1%} of "
-            f"all are, more than {done.max_error:.1%}: {done.of} is withdrawn.\n"
+            f"all are, more than {done.max_error:.1%}: {done.of} "
+            f"{'would be' if dry_run else 'is'} withdrawn, and an earlier softlabel run counts "
+            "again where one stands.\n"
             "Next: curate softlabel --threshold 0.99: it now learns from what you decided"
         )
 
@@ -76,5 +86,7 @@ def _show(done: Audited) -> None:
     )
     waits = done.state in ("drawn", "waiting")
     show.next_steps(
-        "curate review --queue audit   then curate audit again" if waits else "curate retrain"
+        "curate review --queue audit   then curate audit again" if waits else "",
+        f"curate undo {done.drawn}   draws anew, under other terms" if waits and done.drawn else "",
+        "curate retrain" if done.state == "certified" else "",
     )

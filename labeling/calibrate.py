@@ -22,7 +22,7 @@ def judged(raw: Floats, clips: NDArray[np.object_] | None, heat: float, task: st
     """
     values = _logits(raw)
     if clips is not None and task == "liveness":
-        values = pooled(values, clips)
+        values = np.where(np.isnan(values), np.nan, pooled(values, clips))
     if task != "liveness":
         return np.asarray(softmax(values / heat, axis=1))
     odds = (values[:, 0] - logsumexp(values[:, 1:], axis=1)) / heat
@@ -84,6 +84,8 @@ def reliability(
     confidence: Floats, right: NDArray[np.bool_], bins: int = 10
 ) -> list[tuple[float, float, int]]:
     """Return (mean confidence, share right, count) of bins of equal counts, least sure first."""
+    if not len(confidence):
+        return []
     order = np.argsort(confidence, kind="stable")
     parts = np.array_split(order, min(bins, len(order)))
     return [

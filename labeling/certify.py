@@ -16,6 +16,7 @@ from scipy.stats import beta, binom
 
 STEPS = 15  # thresholds tried at most, from the strictest on
 OVERALL = "all accepted"
+SAID = "accepted as "  # begins the names of strata that the teacher's answer makes
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -108,7 +109,9 @@ def certify(
     it (Angelopoulos et al., "Learn then Test", arXiv 2110.01052). Where ``strata`` are named, all
     of them must hold as well, with Holm's correction (Scand. J. Statistics 6, 1979).
     """
-    tried = grid(seen.confidence, needed(0, max_error, confidence))
+    level = 1 - (1 - confidence) / (1 + len(strata))  # Holm's, of the hardest
+    said = [seen.strata[name] for name in strata if name.startswith(SAID)]
+    tried = grid(seen.confidence, needed(0, max_error, level), said)
     passed = None
     for threshold in tried:
         if not _holds(seen, threshold, max_error, confidence, strata):
@@ -122,15 +125,19 @@ def certify(
     return Certificate(max_error, confidence, passed, found, missing, coverage)
 
 
-def grid(confidence: Floats, least: int) -> list[float]:
+def grid(confidence: Floats, least: int, said: Sequence[Flags] = ()) -> list[float]:
     """Return the thresholds to try, strictest first; looks at confidences only, never at labels.
 
-    The first one accepts ``least`` presentations, below which no threshold can be certified; the
-    last one accepts all that may be; STEPS at most, evenly spaced in how many they accept.
+    The first one accepts ``least`` presentations, and as many of each that was ``said``, below
+    which no threshold can be certified; the last one accepts all that may be; STEPS at most, evenly
+    spaced in how many they accept.
     """
     ordered = np.sort(confidence[confidence > 0])[::-1]
-    if len(ordered) < least:
+    each = [np.sort(confidence[member & (confidence > 0)])[::-1] for member in said]
+    if min(map(len, [ordered, *each])) < least:
         return []
+    strictest = min([ordered[least - 1], *(one[least - 1] for one in each)])
+    least = int((ordered >= strictest).sum())
     ranks = np.unique(np.linspace(least, len(ordered), STEPS).round().astype(int))
     thresholds = [float(ordered[rank - 1]) for rank in ranks]
     return thresholds[:1] + [b for a, b in pairwise(thresholds) if b < a]

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 NEEDED = ("torch", "timm", "sklearn")
 DEFAULT = 0.9
 TUNED = "fine-tuned"
+_MORE = (
+    "Next: curate ingest LABELLED_IMAGES_OF_NEW_PEOPLE --trust given ([splits] dev in curate.toml "
+    "is the share that goes to dev)"
+)
 
 
 @click.command()
@@ -92,6 +96,8 @@ def softlabel(
         return
     if threshold is not None and max_error is not None:
         raise click.UsageError("--threshold and --max-error exclude each other: choose one.")
+    if certify == "directions" and max_error is None:
+        raise click.UsageError("--certify says what must keep --max-error: give that too.")
     if fine_tune and teacher not in ("", TUNED):
         raise click.UsageError(f"--fine-tune and --teacher {teacher} exclude each other.")
     teacher = TUNED if fine_tune else teacher
@@ -105,18 +111,26 @@ def softlabel(
 
     if max_error is None and threshold is None:
         threshold = DEFAULT
-    refused = []
+    refused, failed, asked = [], [], False
     for name in tasks:
         wish = Wish(name, teacher, threshold, max_error, confidence,
                     certify == "directions", dry_run)  # fmt: skip
-        done = stage(here, wish, show.track)
+        try:
+            done = stage(here, wish, show.track)
+        except DataError as error:
+            failed.append(error)  # one task's lack of labels is no reason to leave out the others
+            continue
         emit(asdict(done), as_json, partial(_show, done, wish))
         refused += [f"{name}: {done.refused}"] if done.refused else []
+        asked |= bool(done.audit)
+    if failed:
+        raise failed[0]
     if refused:
         raise GateRefused(
-            "; ".join(refused) + ".\nNothing was accepted; labels of earlier runs stand.\n"
-            "Next: curate review --queue audit, or curate softlabel --threshold 0.9 and then "
-            "curate audit"
+            "; ".join(refused)
+            + ".\nNothing was accepted; labels of earlier runs stand.\n"
+            + ("Next: curate review --queue audit" if asked else _MORE)
+            + ", or curate softlabel --threshold 0.9 and then curate audit"
         )
 
 
@@ -131,7 +145,8 @@ def _show(done: "Labelled", wish: "Wish") -> None:
         if done.run_id
         else "Nothing new"
     )
-    share = f"{accepted / done.pool:.0%}" if done.pool else "0 %"
+    share = f"{accepted / done.pool:.0%}" if done.pool else "0%"
+    seen = done.task == "liveness"  # the App shows no other task yet
     at = f" at {done.threshold:.4g}" if done.threshold else ""
     show.table(
         f"{verb}: {done.task}, {accepted} of {done.pool} accepted ({share}){at}",
@@ -144,9 +159,11 @@ def _show(done: "Labelled", wish: "Wish") -> None:
     for note in done.notes:
         show.note(note[0].upper() + note[1:] + ".")
     show.next_steps(
-        "" if done.refused else f"curate review   {review} wait" if review else "",
-        f"curate review --queue audit   {done.audit} images to label first" if done.audit else "",
-        "" if done.refused or not accepted else "curate audit --n 300   a bound that needs no dev",
+        f"curate review   {review} wait" if seen and review and not done.refused else "",
+        f"curate review --queue audit   {done.audit} to label first" if seen and done.audit else "",
+        "curate audit --n 300   a bound that needs no dev"
+        if seen and accepted and not done.refused
+        else "",
         "" if done.refused else "curate retrain",
     )
 

@@ -1,5 +1,6 @@
 """The whole label history of one image: what was said, by whom, and what counts now."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,11 @@ import pandas as pd
 
 from curate import labels, places, schema
 from curate.catalogue import Catalogue
+from curate.crops import listed
 from curate.errors import DataError
 from curate.workspace import Workspace
 
+TAKEN = "taken back"
 TABLES = ("labels", "soft_labels", "issues", "audits", "decisions")
 
 
@@ -27,8 +30,17 @@ def history(here: Workspace, image: str) -> dict[str, Any]:
     standing = set(here.catalogue.runs_standing()["run_id"])
     rows = pd.concat([_rows(here.catalogue, table, image_id) for table in TABLES])
     rows = rows[rows["run_id"].isin(runs.index)]
+    words = ["part", "label", "attack_type"]
+    rows = rows.assign(**rows[words].astype(object).fillna(""))
     rows = rows.assign(when=rows["run_id"].map(runs["started"])).sort_values("when", kind="stable")
-    events = [_event(row, row["run_id"] in standing) for row in rows.to_dict("records")]
+    soft = rows[(rows["table"] == "soft_labels") & rows["run_id"].isin(standing)]
+    last = set(soft.drop_duplicates(["task", "part"], keep="last")["run_id"])
+    old = set(soft["run_id"]) - last
+    events = [
+        _event(row, TAKEN if row["run_id"] not in standing else
+               "superseded" if row["run_id"] in old and row["table"] == "soft_labels" else "")
+        for row in rows.to_dict("records")
+    ]  # fmt: skip
     return {
         "image_id": image_id,
         "uri": uri,
@@ -38,10 +50,13 @@ def history(here: Workspace, image: str) -> dict[str, Any]:
 
 
 def _named(catalogue: Catalogue, image: str) -> tuple[str, str]:
-    images = catalogue.read("images", ["image_id", "uri"])
+    image = str(Path(image).resolve()) if Path(image).is_file() else image
+    images = catalogue.read("images", ["image_id", "uri", "also_at"])
     by_id = images["image_id"].str.startswith(image) if len(image) >= 4 else images["uri"].isna()
-    by_place = images["uri"].map(lambda uri: uri == image or uri.endswith("/" + image))
-    found = images[by_id | by_place]
+    both = zip(images["uri"], images["also_at"], strict=True)
+    uris = [[f"/{uri}" for uri in (first, *listed(also))] for first, also in both]
+    by_place = [any(uri.endswith(f"/{image}") for uri in every) for every in uris]
+    found = images[by_id | np.array(by_place, bool)]
     if len(found) == 1:
         return str(found["image_id"].iloc[0]), str(found["uri"].iloc[0])
     some = ", ".join(places.name_of(uri) for uri in (found if len(found) else images)["uri"][:3])
@@ -58,7 +73,7 @@ def _rows(catalogue: Catalogue, table: str, image_id: str) -> pd.DataFrame:
     return rows[rows["image_id"] == image_id].assign(table=table)
 
 
-def _event(row: dict[Any, Any], stands: bool) -> dict[str, Any]:
+def _event(row: dict[Any, Any], void: str) -> dict[str, Any]:
     who, sure, note = _WHO[row["table"]](row)
     said = labels.key(str(row["label"] or ""), str(row["attack_type"] or ""))
     return {
@@ -68,7 +83,7 @@ def _event(row: dict[Any, Any], stands: bool) -> dict[str, Any]:
         "who": who,
         "said": " ".join(filter(None, [row["part"], said])),
         "sure": sure,
-        "counts": note if stands else "taken back",
+        "counts": ", ".join(filter(None, [note if void != TAKEN else "", void])),
         "run_id": row["run_id"],
     }
 

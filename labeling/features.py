@@ -161,7 +161,8 @@ def _keep_memory() -> None:
 
 def _cache(workspace: Workspace, view: View, layer: str, part: str) -> Cache:
     name = "-".join(filter(None, ["features", layer, view.name, part])).replace("/", "_")
-    return Cache(workspace.root / "crops" / name)
+    cache: Cache = workspace.memory.setdefault(name, Cache(workspace.root / "crops" / name))
+    return cache
 
 
 def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

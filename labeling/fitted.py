@@ -52,7 +52,7 @@ class Fitted:
             prefix = f"{kind}: " if kind else ""
             said[prefix + "classes"] = ", ".join(fitted.classes)
             said[prefix + "looks at"] = fitted.chosen
-            said[prefix + "folds"] = len(fitted.folds)
+            said[prefix + "folds"] = fitted.folds
             said[prefix + "log loss out of fold"] = round(fitted.losses[fitted.chosen], 4)
         return said
 
@@ -114,7 +114,7 @@ def weights(units: pd.DataFrame, task: str) -> Floats:
     each = (share / counts)[index]
     decided = (units["basis"] == "decision").to_numpy(bool)
     if decided.any() and not decided.all():
-        each[decided] *= np.clip((~decided).sum() / decided.sum(), 1.0, DECIDED)
+        each[decided] *= np.clip(each[~decided].sum() / each[decided].sum(), 1.0, DECIDED)
     return np.asarray(each / each.mean())
 
 

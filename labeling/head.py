@@ -24,7 +24,8 @@ FRAMES = 4  # frames of a clip learnt from: more of them teach little
 MOST = 6000  # rows learnt from
 EVERY = "mean of all"
 SCORES = "scores"  # the source that is a few scores of trained networks, joined to each other one
-COPIES = 64  # times a score is repeated: one feature of a thousand would go unheard
+LOUDER = 8.0  # by how much a score outweighs one of a thousand features, or it would go unheard
+BLOCK = 16384  # rows scaled at a time
 
 Floats = NDArray[np.floating]
 Names = NDArray[np.object_]
@@ -49,18 +50,48 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Linear:
-    """Standardise, clip, multiply: features of one source to logits."""
+class Scale:
+    """How features of one source are brought to one size: standardised, clipped, made louder."""
 
     mean: Floats
-    scale: Floats
-    weights: Floats  # (D, C)
-    bias: Floats  # (C,)
+    size: Floats
+    gain: Floats
 
-    def logits(self, features: Floats) -> NDArray[np.float64]:
-        """Return (N, C) logits of (N, D) features."""
-        values = np.clip((features - self.mean) / self.scale, -CLIP, CLIP)
-        return np.asarray(values @ self.weights + self.bias, np.float64)
+    @classmethod
+    def of(cls, values: Floats, gain: Floats) -> "Scale":
+        """Take the mean and the deviation of (N, D) ``values``."""
+        return cls(values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6), gain)
+
+    def __call__(self, values: Floats) -> Floats:
+        """Return (N, D) float32."""
+        seen = np.clip((values - self.mean) / self.size, -CLIP, CLIP) * self.gain
+        return np.asarray(seen, np.float32)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """One linear map for each fold, over the scaled features of one source.
+
+    Attributes:
+        weights: (folds, D, C).
+        bias: (folds, C).
+    """
+
+    scale: Scale
+    weights: Floats
+    bias: Floats
+
+    def logits(self, features: Floats, fold: Floats) -> NDArray[np.float64]:
+        """Return (N, C) logits; ``fold`` (N,) chooses the map, NaN the mean of all."""
+        found = np.empty((len(features), self.bias.shape[1]))
+        for start in range(0, len(features), BLOCK):
+            rows = slice(start, start + BLOCK)
+            seen = self.scale(features[rows])
+            found[rows] = seen @ self.weights.mean(axis=0) + self.bias.mean(axis=0)
+            for k in np.unique(fold[rows][~np.isnan(fold[rows])]).astype(int):
+                mine = np.flatnonzero(fold[rows] == k)
+                found[start + mine] = seen[mine] @ self.weights[k] + self.bias[k]
+        return found
 
 
 @dataclass(frozen=True)
@@ -71,7 +102,7 @@ class Head:
     by the mean of all folds.
 
     Attributes:
-        folds: fold -> source -> map.
+        maps: source -> its maps.
         fold_of: group -> the fold that left it out.
         classes: the columns, sorted.
         chosen: name of the source that counts, or EVERY.
@@ -79,7 +110,7 @@ class Head:
         strengths: source -> the inverse regularisation chosen.
     """
 
-    folds: tuple[dict[str, Linear], ...]
+    maps: dict[str, Linear]
     fold_of: dict[str, int]
     classes: tuple[str, ...]
     chosen: str
@@ -87,24 +118,20 @@ class Head:
     strengths: dict[str, float]
 
     @property
+    def folds(self) -> int:
+        """How many maps a source has."""
+        return max(self.fold_of.values()) + 1
+
+    @property
     def needs(self) -> list[str]:
         """The sources that `logits` wants."""
-        return list(self.folds[0])
+        return sorted({part for name in self.maps for part in name.split(" + ")})
 
     def logits(self, sources: Sources, groups: Names) -> NDArray[np.float64]:
         """Return (N, C) logits for the features and groups (N,) of units, known or new."""
-        inputs = _joined({name: sources[name] for name in sources if name in self._raw()})
-        every = np.stack(
-            [np.mean([map_.logits(inputs[s]) for s, map_ in f.items()], axis=0) for f in self.folds]
-        )
-        fold = pd.Series(groups).map(self.fold_of).to_numpy(float)
-        mean = every.mean(axis=0)
-        known = np.flatnonzero(~np.isnan(fold))
-        mean[known] = every[fold[known].astype(int), known]
-        return np.asarray(mean)
-
-    def _raw(self) -> set[str]:
-        return {part for name in self.needs for part in name.split(" + ")}
+        fold = np.asarray(pd.Series(groups).map(self.fold_of), np.float64)
+        each = [map_.logits(_join(sources, name), fold) for name, map_ in self.maps.items()]
+        return np.asarray(np.mean(each, axis=0))
 
 
 def fit(sources: Sources, known: Known, *, folds: int, seed: int) -> Head:
@@ -123,10 +150,8 @@ def fit(sources: Sources, known: Known, *, folds: int, seed: int) -> Head:
         fold[left_out] = number
     learnt = _learnt(known, seed)
     trials = {
-        name: _tried(
-            np.asarray(values, np.float32), targets, fold, learnt, known.weights, known.clips
-        )
-        for name, values in _joined(sources).items()
+        name: _tried(_join(sources, name), _gain(sources, name), targets, fold, learnt, known)
+        for name in _names(sources)
     }
     losses = {name: trial.losses for name, trial in trials.items()}
     if len(trials) > 1:
@@ -135,7 +160,7 @@ def fit(sources: Sources, known: Known, *, folds: int, seed: int) -> Head:
     chosen = _choice(losses)
     kept = trials if chosen == EVERY else {chosen: trials[chosen]}
     return Head(
-        tuple({name: trial.maps[k] for name, trial in kept.items()} for k in range(usable)),
+        {name: trial.maps for name, trial in kept.items()},
         dict(zip(known.groups, fold.tolist(), strict=True)),
         classes,
         chosen,
@@ -146,7 +171,7 @@ def fit(sources: Sources, known: Known, *, folds: int, seed: int) -> Head:
 
 @dataclass(frozen=True)
 class _Trial:
-    maps: list[Linear]
+    maps: Linear
     logits: NDArray[np.float64]  # out of fold
     losses: NDArray[np.float64]  # of each presentation
     strength: float
@@ -154,39 +179,37 @@ class _Trial:
 
 def _tried(
     values: Floats,
+    gain: Floats,
     targets: NDArray[np.int64],
     fold: NDArray[np.int64],
     learnt: NDArray[np.bool_],
-    weights: Floats,
-    clips: Names,
+    known: Known,
 ) -> _Trial:
     """Return the best of STRENGTHS for one source."""
-    count = int(targets.max()) + 1
-    found: dict[float, list[Linear]] = {strength: [] for strength in STRENGTHS}
-    for k in range(fold.max() + 1):
+    scale = Scale.of(values, gain)
+    seen = scale(values)
+    count, folds = int(targets.max()) + 1, range(int(fold.max()) + 1)
+    paths = []
+    for k in folds:
         rows = np.flatnonzero((fold != k) & learnt)
-        for strength, linear in _path(values[rows], targets[rows], weights[rows], count):
-            found[strength].append(linear)
+        paths.append(_path(seen[rows], targets[rows], known.weights[rows], count))
     trials = []
-    for strength, maps in found.items():
-        out = np.empty((len(values), count))
-        for k, linear in enumerate(maps):
-            out[fold == k] = linear.logits(values[fold == k])
-        trials.append(_Trial(maps, out, _loss(out, targets, clips), strength))
+    for place, strength in enumerate(STRENGTHS):
+        weights, bias = (np.stack([path[place][n] for path in paths]) for n in (0, 1))
+        maps = Linear(scale, weights, bias)
+        out = maps.logits(values, fold.astype(float))
+        trials.append(_Trial(maps, out, _loss(out, targets, known.clips), strength))
     return min(trials, key=lambda trial: trial.losses.mean())
 
 
 def _path(
-    values: Floats, targets: NDArray[np.int64], weights: Floats, count: int
-) -> list[tuple[float, Linear]]:
-    """Return the map of each of STRENGTHS.
+    seen: Floats, targets: NDArray[np.int64], weights: Floats, count: int
+) -> list[tuple[Floats, Floats]]:
+    """Return (D, C) weights and (C,) biases for each of STRENGTHS.
 
     An L2 penalty does not see rotations, so where rows are fewer than columns the rows' own
     directions do, and the fit takes a tenth of the time.
     """
-    mean = values.mean(axis=0)
-    scale = np.maximum(values.std(axis=0), 1e-6)
-    seen = np.clip((values - mean) / scale, -CLIP, CLIP)
     turn = np.linalg.svd(seen, full_matrices=False)[2].T if len(seen) < seen.shape[1] else None
     small = seen if turn is None else seen @ turn
     model = LogisticRegression(warm_start=True, max_iter=300, tol=1e-3)
@@ -195,7 +218,7 @@ def _path(
         model.set_params(C=strength).fit(small, targets, sample_weight=weights)
         coefficients, bias = _all_columns(model, count)
         turned = coefficients if turn is None else turn @ coefficients
-        found.append((strength, Linear(mean, scale, turned, bias)))
+        found.append((np.asarray(turned, np.float32), bias))
     return found
 
 
@@ -230,17 +253,24 @@ def _choice(losses: Mapping[str, NDArray[np.float64]]) -> str:
     return best if clearly else EVERY
 
 
-def _joined(sources: Sources) -> dict[str, Floats]:
+def _names(sources: Sources) -> list[str]:
     """Return the sources to try: each one, with SCORES beside it where there are any."""
-    if SCORES not in sources or len(sources) == 1:
-        return dict(sources)
-    scores = sources[SCORES]
-    both = {
-        f"{name} + {SCORES}": np.hstack([values, np.tile(scores, COPIES)])
-        for name, values in sources.items()
-        if name != SCORES
-    }
-    return {SCORES: scores, **both}
+    others = [name for name in sources if name != SCORES]
+    if SCORES not in sources:
+        return others
+    return [SCORES, *(f"{name} + {SCORES}" for name in others)]
+
+
+def _join(sources: Sources, name: str) -> Floats:
+    """Return the features of one of `_names`."""
+    parts = [sources[part] for part in name.split(" + ")]
+    return parts[0] if len(parts) == 1 else np.hstack(parts)
+
+
+def _gain(sources: Sources, name: str) -> Floats:
+    """Return (D,) by how much each feature counts: scores beside features LOUDER."""
+    widths = [sources[part].shape[1] for part in name.split(" + ")]
+    return np.repeat(np.array([1.0, LOUDER], np.float32)[: len(widths)], widths)
 
 
 def _learnt(known: Known, seed: int) -> NDArray[np.bool_]:

@@ -17,6 +17,8 @@ from labeling.shift import Shift
 from labeling.units import Units
 
 LEAST_GROUPS = 8  # people of a batch from which it gets a shift alarm of its own
+_KEPT = ("task", "trusted", "pool", "accepted", "review", "teacher", "threshold", "bounds",
+         "refused", "notes", "audit")  # fmt: skip
 CURVE = 40  # thresholds of the risk-coverage curve
 
 Floats = NDArray[np.float64]
@@ -77,7 +79,7 @@ def softlabel(here: Workspace, wish: Wish, track: Track) -> Labelled:
         inputs |= {"teacher": name, "fingerprint": _mark(here, wish, name, found)}
         if earlier := runs.repeats(here, "softlabel", str(inputs["fingerprint"]), task=wish.task):
             run.recorded = False
-            return _again(here, earlier, found)
+            return _again(here, earlier)
         return _labelled(here, wish, _Exam.of(here, name, found, track), run)
 
 
@@ -87,7 +89,7 @@ def _labelled(here: Workspace, wish: Wish, exam: "_Exam", run: Run) -> Labelled:
     rows = exam.rows(verdict)
     audit = remedy.wanted(exam.found.pool, exam.shifts, here.config.seed)
     done = _counted(run.run_id if run.recorded else "", exam, rows, verdict, audit)
-    run.counts = _kept(done) | {
+    run.counts = {name: getattr(done, name) for name in _KEPT} | {
         "curve": exam.curve(wish.confidence),
         "reliability": exam.reliability,
         "alarm": exam.alarms(),
@@ -120,6 +122,7 @@ class _Exam:
     odd: NDArray[np.bool_]
     seen: Presentations
     shifts: dict[str, Shift]  # what was compared -> the alarm
+    deaf: str  # why the alarm could not listen, "" where it did
     reliability: dict[str, list[tuple[float, float, int]]]
 
     @classmethod
@@ -139,8 +142,10 @@ class _Exam:
         before = calibrate.judged(raw, None, 1.0, found.task)
         about = {"name": name, "temperature": round(heat, 3)} | getattr(teacher, "about", dict)()
         reliability = {"before": _points(found, before), "after": _points(found, probabilities)}
-        shifts = _shifts(here, found, track)
-        return cls(found, about, name, probabilities, odd, seen, shifts, reliability)
+        alarms = _shifts(here, found, track)
+        shifts = {what: alarm for what, alarm in alarms.items() if alarm is not None}
+        deaf = _deaf(found) if alarms and not shifts else ""
+        return cls(found, about, name, probabilities, odd, seen, shifts, deaf, reliability)
 
     def verdict(self, wish: Wish) -> _Verdict:
         """Return the threshold and what it is worth."""
@@ -148,15 +153,16 @@ class _Exam:
         if wish.max_error is None:
             assert wish.threshold is not None
             bounds = certify.bounds_at(self.seen, wish.threshold, wish.confidence)
-            void = bool(ringing) or bounds[0].accepted == 0
-            notes = (_void(ringing, self.seen),) if void else ()
+            void = bool(ringing) or bool(self.deaf) or bounds[0].accepted == 0
+            notes = (self.deaf or _void(ringing, self.seen),) if void else ()
             return _Verdict(wish.threshold, None if void else bounds[0].upper, bounds, "", notes)
         strata = tuple(self.seen.strata) if wish.directions else ()
         found = certify.certify(self.seen, wish.max_error, wish.confidence, strata=strata)
         if ringing:
             return _Verdict(None, None, found.bounds, _void(ringing, self.seen))
-        if found.threshold is None:
-            return _Verdict(None, None, found.bounds, _short(found, self.seen))
+        if self.deaf or found.threshold is None:
+            why = self.deaf if found.threshold is not None else _short(found, self.seen)
+            return _Verdict(None, None, found.bounds, why)
         return _Verdict(found.threshold, found.bounds[0].upper, found.bounds)
 
     def rows(self, verdict: _Verdict) -> pd.DataFrame:
@@ -223,8 +229,11 @@ def _odd(
     return typical.odd(middle, known, groups, clips, seed=here.config.seed)
 
 
-def _shifts(here: Workspace, found: Units, track: Track) -> dict[str, Shift]:
-    """Return the alarm over the whole pool, and over each batch of enough people."""
+def _shifts(here: Workspace, found: Units, track: Track) -> dict[str, Shift | None]:
+    """Return the alarm over the whole pool, and over each batch of enough people.
+
+    None where there are too few people to say anything; nothing where there is nothing to compare.
+    """
     seed = here.config.seed
     pool, known = units.one_per_clip(found.pool, seed), units.one_per_clip(found.certify, seed)
     if pool.empty or known.empty:
@@ -239,11 +248,10 @@ def _shifts(here: Workspace, found: Units, track: Track) -> dict[str, Shift]:
         return np.hstack(list(layers)), rows["group"].to_numpy(object)
 
     dev, level = seen(shift.drawn(known, seed)), shift.LEVEL / len(compared)
-    alarms = {
+    return {
         name: shift.alarm(*dev, *seen(shift.drawn(rows, seed)), seed=seed, level=level)
         for name, rows in compared.items()
     }
-    return {name: alarm for name, alarm in alarms.items() if alarm is not None}
 
 
 def _points(found: Units, probabilities: Floats) -> list[tuple[float, float, int]]:
@@ -253,6 +261,14 @@ def _points(found: Units, probabilities: Floats) -> list[tuple[float, float, int
     seen = accept.presentations(found.learn, probabilities[:learnt], fine, found.task)
     known = ~np.isnan(probabilities[:learnt]).any(axis=1)
     return calibrate.reliability(seen.confidence[known], ~seen.wrong[known])
+
+
+def _deaf(found: Units) -> str:
+    dev, pool = (rows["group"].nunique() for rows in (found.certify, found.pool))
+    return (
+        f"no bound: the shift alarm cannot listen, with {dev} people in dev and {pool} in what is "
+        "to be labelled; two of each are the least"
+    )
 
 
 def _void(ringing: list[str], seen: Presentations) -> str:
@@ -289,12 +305,11 @@ def _lacking(name: str, count: int, share: float) -> str:
     return f"{count:,} more presentations of {name}, none accepted as bona fide"
 
 
-def _again(here: Workspace, earlier: str, found: Units) -> Labelled:
-    soft = here.catalogue.read("soft_labels")
-    mine = soft[soft["run_id"] == earlier]
-    return Labelled(
-        found.task, "", len(found.learn), len(found.pool), *_split(mine), {"repeats": earlier}
-    )
+def _again(here: Workspace, earlier: str) -> Labelled:
+    """Return what the run ``earlier`` found: this one would find the same."""
+    run = next(row for row in runs.of_verb(here, "softlabel") if row["run_id"] == earlier)
+    kept = {name: run["counts"][name] for name in _KEPT if name in run["counts"]}
+    return Labelled(run_id="", **(kept | {"teacher": kept["teacher"] | {"repeats": earlier}}))
 
 
 def _counted(
@@ -307,7 +322,7 @@ def _counted(
         exam.found.task, run_id, len(exam.found.learn), len(exam.found.pool), accepted, review,
         exam.teacher, verdict.threshold,
         [{"of": one.name, "accepted": one.accepted, "wrong": one.wrong,
-          "at_most": None if verdict.bound is None else round(one.upper, 4)}
+          "at_most": None if verdict.bound is None or not one.accepted else round(one.upper, 4)}
          for one in verdict.bounds],
         verdict.refused, list(verdict.notes), len(audit),
     )  # fmt: skip
@@ -318,9 +333,3 @@ def _split(rows: pd.DataFrame) -> tuple[dict[str, int], dict[str, int]]:
     reasons = rows.loc[rows["status"] == "review", "reason"]
     counted = [{str(k): int(v) for k, v in s.value_counts().items()} for s in (accepted, reasons)]
     return counted[0], counted[1]
-
-
-def _kept(done: Labelled) -> dict[str, Any]:
-    names = ("task", "trusted", "pool", "accepted", "review", "teacher", "threshold", "bounds",
-             "refused", "audit")  # fmt: skip
-    return {name: getattr(done, name) for name in names}

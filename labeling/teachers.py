@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate import champions, engine, schema
+from curate import champions, engine, groups, labels, schema
 from curate.errors import AssetError, ConfigError
 from curate.workspace import Workspace
 from labeling import calibrate, card_teacher, cards, fitted
@@ -140,7 +140,7 @@ def _stack(here: Workspace, units: Units, track: Track) -> Teacher:
     members = [card(here, net.name, track) for net in nets(here, units.task)]
     if not members:
         raise AssetError(
-            f"teacher stack needs the weights of a {units.task} card, and none are here.\n"
+            f"teacher stack needs the weights of a card for {units.task}, and none are here.\n"
             "Next: curate teachers list says where to put them; or --teacher fitted"
         )
 
@@ -158,7 +158,10 @@ def _geometry(here: Workspace, units: Units, track: Track) -> Teacher:
 
 def _champion(here: Workspace, units: Units, track: Track) -> Teacher:
     model = champions.require_champion(here, units.task)
-    return Champion(champions.scorer(here, model, track), champions.learnt_from(model))
+    group = groups.of_catalogue(here.catalogue, labels.best_keys(here.catalogue))
+    theirs = group[group.index.isin(champions.learnt_from(model))]
+    learnt = frozenset(group.index[group.isin(theirs)])  # what it saw need not be a unit any more
+    return Champion(champions.scorer(here, model, track), learnt)
 
 
 def _agreement(here: Workspace, units: Units, track: Track) -> Teacher:

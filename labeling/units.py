@@ -64,10 +64,11 @@ def gather(here: Workspace, task: str) -> Units:
             f"no training image has a trusted {task} label: a teacher has nothing to learn from.\n"
             "Next: curate ingest LABELLED_FOLDER --trust given, or label some in curate review"
         )
-    pool = every[~known & ~every["settled"] & ~split.isin(["dev", "test"])]
-    return Units(
-        task, learn, every[known & (split == "dev")], pool, said[said.index.isin(every.index)]
-    )
+    taught = every["part"].isin(_taught(learn, task))
+    pool = every[taught & ~known & ~every["settled"] & ~split.isin(["dev", "test"])]
+    certify = every[known & (split == "dev")]
+    units = learn.index.union(certify.index).union(pool.index)
+    return Units(task, learn, certify, pool, said[said.index.isin(units)])
 
 
 def images(catalogue: Catalogue) -> pd.DataFrame:
@@ -89,9 +90,11 @@ def _shown(
     """Return part -> the images that show it: a patch of an eye shows what its label names."""
     patch = images["shows"] == "eye"
     faces = images[~patch & images["face"].notna()]
+    if task != "liveness":  # parts are found by landmarks
+        faces = faces[faces["landmarks"].notna()]
     if task != "eyes":
         return dict.fromkeys(given, faces)
-    faces, patches = faces[faces["landmarks"].notna()], images[patch]
+    patches = images[patch]
     sides = {part: patches[patches.index.isin(word.index)] for part, word in given.items()}
     named = sides["left_eye"].index.union(sides["right_eye"].index)
     return {
@@ -116,6 +119,11 @@ def _of_part(catalogue: Catalogue, shown: pd.DataFrame, task: str, part: str) ->
     return units.set_axis(units.index + part)
 
 
+def _taught(learn: pd.DataFrame, task: str) -> set[str]:
+    """Return the parts of which labels are known: one eye stands for all, a region for itself."""
+    return set(schema.PARTS_OF[task]) if task == "eyes" else set(learn["part"])
+
+
 def classes(known: pd.DataFrame, task: str) -> "pd.Series[str]":
     """Return the class of rows with `label` and `attack_type`."""
     if task != "liveness":
@@ -125,6 +133,6 @@ def classes(known: pd.DataFrame, task: str) -> "pd.Series[str]":
 
 
 def one_per_clip(units: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return one unit, drawn at random, of each clip and part."""
+    """Return one unit, drawn at random, of each clip: its frames and parts err together."""
     order = np.random.default_rng(seed).permutation(len(units))
-    return units.iloc[order].drop_duplicates(["clip_id", "part"]).sort_index()
+    return units.iloc[order].drop_duplicates("clip_id").sort_index()

@@ -98,7 +98,7 @@ def _count(done: Reviewed, what: queue.Queue, shown: set[str]) -> None:
     there = what.images["image_id"].isin(shown)
     lists = what.images.loc[there, "lists"].explode().value_counts()
     done.shown = {name: int(lists[name]) for name in queue.LISTS if name in lists}
-    done.totals = {name: what.totals[name] for name in queue.LISTS if what.totals[name]}
+    done.totals = {name: what.totals[name] for name in queue.LISTS if what.totals.get(name)}
     done.unreadable, done.gone = what.unreadable, int((~there).sum())
 
 
