@@ -12,6 +12,18 @@ SIDE = 8  # pixels of the square that the model sees
 Tree = dict[str, Any]
 
 
+@pytest.fixture(scope="session")
+def striped() -> Callable[[np.ndarray], np.ndarray]:
+    """An "attack" that a frozen backbone can see: dark lines across the face."""
+
+    def lined(rgb: np.ndarray) -> np.ndarray:
+        out = rgb.copy()
+        out[::6] = out[::6] // 3
+        return out
+
+    return lined
+
+
 @pytest.fixture
 def card_tree() -> Callable[..., Tree]:
     """A card that validates; keywords replace its tables, None takes one away."""

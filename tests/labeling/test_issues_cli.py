@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,16 +13,14 @@ from curate.workspace import Workspace
 WRONG = 5  # the person whose attack is called normal
 
 
-def striped(rgb: np.ndarray) -> np.ndarray:
-    """An "attack" that a frozen backbone can see: dark lines across the face."""
-    out = rgb.copy()
-    out[::6] = out[::6] // 3
-    return out
-
-
 @pytest.fixture
 def here(
-    curate: Callable, ready: Callable, tmp_path: Path, draw_portrait: Callable, save: Callable
+    curate: Callable,
+    ready: Callable,
+    tmp_path: Path,
+    draw_portrait: Callable,
+    striped: Callable,
+    save: Callable,
 ) -> Workspace:
     def build(folder: Path) -> None:
         (folder / "ws").mkdir()

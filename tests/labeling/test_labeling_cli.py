@@ -11,16 +11,14 @@ from curate import labels, workspace
 from curate.catalogue import Catalogue
 
 
-def striped(rgb: np.ndarray) -> np.ndarray:
-    """An "attack" that a frozen backbone can see: dark lines across the face."""
-    out = rgb.copy()
-    out[::6] = out[::6] // 3
-    return out
-
-
 @pytest.fixture
 def here(
-    curate: Callable, ready: Callable, tmp_path: Path, draw_portrait: Callable, save: Callable
+    curate: Callable,
+    ready: Callable,
+    tmp_path: Path,
+    draw_portrait: Callable,
+    striped: Callable,
+    save: Callable,
 ) -> Catalogue:
     def build(folder: Path) -> None:
         (folder / "ws").mkdir()
