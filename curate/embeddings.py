@@ -50,9 +50,10 @@ class Cache:
         self._held = None
         self.folder.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256("".join(sorted(new)).encode()).hexdigest()[:16]
-        rows = [np.clip(row, *HALF).astype(np.float16) for row in new.values()]
-        table = pa.table({"image_id": list(new), "values": pa.array(rows, pa.list_(pa.float16()))})
-        pq.write_table(table, self.folder / f"{name}.tmp")
+        rows = np.clip(np.stack(list(new.values())), *HALF).astype(np.float16)
+        plain = pa.array([row.tobytes() for row in rows], pa.binary(rows.itemsize * rows.shape[1]))
+        table = pa.table({"image_id": list(new), "values": plain})
+        pq.write_table(table, self.folder / f"{name}.tmp", compression="none", use_dictionary=False)
         (self.folder / f"{name}.tmp").replace(self.folder / f"{name}.parquet")
 
     def _parts(self) -> list[Path]:
@@ -72,8 +73,10 @@ def largest(crops: Path) -> Cache | None:
 def _read(part: Path) -> tuple[list[str], NDArray[np.floating]]:
     rows = pq.read_table(part)
     values = rows["values"].combine_chunks()
-    matrix = values.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), -1)
-    return rows["image_id"].to_pylist(), matrix
+    if pa.types.is_list(values.type):  # written by an earlier version
+        return rows["image_id"].to_pylist(), values.flatten().to_numpy().reshape(len(rows), -1)
+    matrix = np.frombuffer(values.buffers()[1], np.float16).reshape(-1, values.type.byte_width // 2)
+    return rows["image_id"].to_pylist(), matrix[values.offset : values.offset + len(rows)]
 
 
 def _joined(

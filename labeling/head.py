@@ -17,6 +17,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from curate.errors import DataError
 from labeling import calibrate
+from labeling.directions import directions
 
 STRENGTHS = (0.0003, 0.003, 0.03, 0.3)  # inverse regularisation C
 CLIP = 6.0  # standard deviations beyond which a feature says no more
@@ -210,7 +211,7 @@ def _path(
     An L2 penalty does not see rotations, so where rows are fewer than columns the rows' own
     directions do, and the fit takes a tenth of the time.
     """
-    turn = np.linalg.svd(seen, full_matrices=False)[2].T if len(seen) < seen.shape[1] else None
+    turn = directions(seen)[1] if len(seen) < seen.shape[1] else None
     small = seen if turn is None else seen @ turn
     model = LogisticRegression(warm_start=True, max_iter=300, tol=1e-3)
     found = []

@@ -11,6 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from labeling.directions import directions
+
 FOLDS = 5
 DRAWS = 400  # permutations that say what chance looks like
 MOST = 600  # images of each side worth looking at
@@ -116,8 +118,7 @@ def _principal(rows: Floats) -> Floats:
     """Return (N, <= DIRECTIONS) of standardised ``rows``, along the directions that vary most."""
     values = rows - rows.mean(axis=0)
     values = np.clip(values / np.maximum(values.std(axis=0), 1e-6), -6, 6)
-    left, size, _ = np.linalg.svd(values, full_matrices=False)
-    return np.asarray((left * size)[:, :DIRECTIONS], np.float32)
+    return np.asarray(values @ directions(values)[1][:, :DIRECTIONS], np.float32)
 
 
 def _dealt(is_pool: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:

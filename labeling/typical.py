@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from labeling.directions import directions
+
 PASSING = 0.7  # of the known bona fide presentations, each judged by those of other people
 EXPLAINED = 0.9  # of the variance, by the directions kept
 CLIP = 6.0  # standard deviations beyond which a feature says no more
@@ -62,13 +64,13 @@ def _left_over(values: Floats, known: Flags, fold: Floats, seed: int) -> Floats:
 def _residual(learnt: Floats, judged: Floats) -> Floats:
     mean, scale = learnt.mean(axis=0), np.maximum(learnt.std(axis=0), 1e-6)
     seen = np.clip((learnt - mean) / scale, -CLIP, CLIP)
-    _, size, directions = np.linalg.svd(seen, full_matrices=False)
-    share = np.cumsum(size**2) / max(float((size**2).sum()), 1e-12)
-    kept = directions[: int(np.searchsorted(share, EXPLAINED)) + 1]
+    squares, along = directions(seen)
+    share = np.cumsum(squares) / max(float(squares.sum()), 1e-12)
+    kept = along[:, : int(np.searchsorted(share, EXPLAINED)) + 1]
     found = np.empty(len(judged))
     for start in range(0, len(judged), 8192):
         rows = np.clip((judged[start : start + 8192] - mean) / scale, -CLIP, CLIP)
-        unexplained = (rows**2).sum(axis=1) - ((rows @ kept.T) ** 2).sum(axis=1)
+        unexplained = (rows**2).sum(axis=1) - ((rows @ kept) ** 2).sum(axis=1)
         found[start : start + 8192] = unexplained / rows.shape[1]
     return found
 
