@@ -74,7 +74,12 @@ def _part(settings: Softlabel, what: str, cut: Callable[..., Crop], size: int) -
 
 
 def features(
-    workspace: Workspace, units: pd.DataFrame, seen: list[View], track: Track
+    workspace: Workspace,
+    units: pd.DataFrame,
+    seen: list[View],
+    track: Track,
+    *,
+    layers: tuple[str, ...] = LAYERS,
 ) -> dict[str, NDArray[np.float32]]:
     """Return "<layer> of <view>" -> (len(units), D) float32, in the order of ``units``.
 
@@ -86,13 +91,11 @@ def features(
     for part, mine in units.groupby("part").indices.items():
         rows = units.iloc[mine]
         for view in seen:
-            caches = [
-                _cache(workspace, view, layer, str(part) if view.by_part else "")
-                for layer in LAYERS
-            ]
-            _compute(workspace, rows, view, caches, track)
-            for layer, cache in zip(LAYERS, caches, strict=True):
-                values = cache.matrix(rows["image_id"].tolist())
+            name = str(part) if view.by_part else ""
+            caches = {layer: _cache(workspace, view, layer, name) for layer in LAYERS}
+            _compute(workspace, rows, view, list(caches.values()), track)
+            for layer in layers:
+                values = caches[layer].matrix(rows["image_id"].tolist())
                 empty = np.empty((len(units), values.shape[1]), np.float32)
                 found.setdefault(f"{layer} of {view.name}", empty)[mine] = values
     return found
@@ -102,9 +105,10 @@ def _compute(
     workspace: Workspace, units: pd.DataFrame, view: View, caches: list[Cache], track: Track
 ) -> None:
     have = set.intersection(*(cache.ids() for cache in caches))
-    missing = units[~units["image_id"].isin(have)].drop_duplicates("image_id")
-    if missing.empty:
+    lacking = np.array([image_id not in have for image_id in units["image_id"].tolist()], bool)
+    if not lacking.any():
         return
+    missing = units[lacking].drop_duplicates("image_id")
     model = Extractor(workspace.config.softlabel.backbone)
     threads = engine.threads(workspace.config.threads)
     crops = engine.mapped(view.crop, missing.to_dict("records"), threads=threads)

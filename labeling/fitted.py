@@ -123,11 +123,11 @@ def _seen(here: Workspace, task: str, units: pd.DataFrame, track: Track) -> head
 
     Of parts no other choice measured better, with bench_parts.py.
     """
-    found = features(here, units, views(here.config.softlabel, task), track)
+    seen = views(here.config.softlabel, task)
     if task == "liveness":
-        return found
-    middle = [values for name, values in found.items() if name.startswith("middle")]
-    return {"middle of the part": np.hstack(middle)}
+        return features(here, units, seen, track)
+    middle = features(here, units, seen, track, layers=("middle",))
+    return {"middle of the part": np.hstack(list(middle.values()))}
 
 
 def _spread(logits: Floats, classes: tuple[str, ...], task: str) -> Floats:

@@ -219,10 +219,8 @@ def _odd(
     every = found.every
     if found.task != "liveness":
         return np.zeros(len(every), bool)
-    layers = features.features(
-        here, every, features.views(here.config.softlabel, found.task), track
-    )
-    middle = {name: values for name, values in layers.items() if name.startswith("middle")}
+    views = features.views(here.config.softlabel, found.task)
+    middle = features.features(here, every, views, track, layers=("middle",))
     known = np.zeros(len(every), bool)
     known[: len(found.learn)] = found.learn["class"] == "bonafide"
     groups = every["group"].to_numpy(object)
