@@ -264,8 +264,8 @@ def _points(found: Units, probabilities: Floats) -> list[tuple[float, float, int
 def _deaf(found: Units) -> str:
     dev, pool = (rows["group"].nunique() for rows in (found.certify, found.pool))
     return (
-        f"no bound: the shift alarm cannot listen, with {dev} people in dev and {pool} in what is "
-        "to be labelled; two of each are the least"
+        "no bound: the shift alarm cannot listen; it needs two people in dev, where there are "
+        f"{dev}, and in what is to be labelled, where there are {pool}"
     )
 
 
