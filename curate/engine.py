@@ -18,6 +18,12 @@ def threads(wanted: int) -> int:
     return wanted or len(os.sched_getaffinity(0))
 
 
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield ``items`` in lists of ``size``, the last one shorter, holding one of them at a time."""
+    source = iter(items)
+    return iter(lambda: list(islice(source, size)), [])
+
+
 def mapped(
     function: Callable[[Item], Result], items: Iterable[Item], *, threads: int
 ) -> Iterator[Result]:
@@ -26,11 +32,10 @@ def mapped(
     At most 2 x threads chunks are under way, so memory does not grow with the number of items.
     """
 
-    def work(chunk: tuple[Item, ...]) -> list[Result]:
+    def work(chunk: list[Item]) -> list[Result]:
         return [function(item) for item in chunk]
 
-    source = iter(items)
-    chunks = iter(lambda: tuple(islice(source, CHUNK)), ())
+    chunks = batched(items, CHUNK)
     with ThreadPoolExecutor(threads) as pool:
         under_way: deque[Future[list[Result]]] = deque(
             pool.submit(work, chunk) for chunk in islice(chunks, 2 * threads)

@@ -1,12 +1,11 @@
 """What the report says of soft labels: how sure, how right, what they are worth, in doubt."""
 
-import json
 from collections import Counter
 from typing import Any
 
 import pandas as pd
 
-from curate import charts, labels, places, schema
+from curate import charts, labels, places, runs, schema
 from curate.workspace import Workspace
 
 WORST = 25  # disagreements shown
@@ -46,8 +45,7 @@ def disagreements(here: Workspace, images: pd.DataFrame) -> pd.DataFrame:
 
 def _last(here: Workspace) -> dict[str, Any]:
     """Return the counts of the last softlabel run of liveness, {} before the first."""
-    runs = here.catalogue.runs_standing()
-    counts = [json.loads(text) for text in runs.loc[runs["verb"] == "softlabel", "counts"]]
+    counts = [row["counts"] for row in runs.of_verb(here, "softlabel")]
     mine = [one for one in counts if one.get("task", schema.TASKS[0]) == schema.TASKS[0]]
     return mine[-1] if mine else {}
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from curate import labels, schema
 from labeling.calibrate import sides
-from labeling.certify import Presentations
+from labeling.certify import SAID, Presentations
 
 Floats = NDArray[np.float64]
 
@@ -99,7 +99,7 @@ def presentations(
     label = true
     if task == "liveness":
         label = np.where(true == schema.BONAFIDE, schema.BONAFIDE, schema.ATTACK)
-    strata = {f"accepted as {word}": said == word for word in sorted(set(label) | set(said))}
+    strata = {f"{SAID}{word}": said == word for word in sorted(set(label) | set(said))}
     if task == "liveness":
         kinds = sorted(set(true) - {schema.BONAFIDE})
         strata |= {labels.key(schema.ATTACK, kind): true == kind for kind in kinds}

@@ -1,7 +1,6 @@
 """Cards as teachers: what their models make of images, computed once and kept on disk."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,7 @@ def logits(
     have = set.intersection(*(each.ids() for each in caches))
     missing = images[~images["image_id"].isin(have)]
     found = track(_stream(models, missing, threads), len(missing), "zero-shot scores")
-    for part in _chunks(found, PART):
+    for part in engine.batched(found, PART):
         for place, each in enumerate(caches):
             each.add({image_id: scores[place] for image_id, scores in part})
     judged = images["image_id"]
@@ -115,7 +114,7 @@ def _stream(
         for row in images.iloc[start : start + PART].to_dict("records")
     )
     shown = engine.mapped(lambda row: _squares(models, row), rows, threads=threads)
-    for batch in _chunks(shown, BATCH):
+    for batch in engine.batched(shown, BATCH):
         seen = [
             model.logits([squares[place] for _, squares in batch])
             for place, model in enumerate(models)
@@ -139,8 +138,3 @@ def _spread(model: Model, cache: Cache, units: pd.DataFrame, judged: "pd.Series[
         row = pd.Index(judged).get_indexer(pd.Index(units["image_id"]))
         found[row >= 0] = cache.matrix(judged.tolist())[row[row >= 0]]
     return found
-
-
-def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    source = iter(items)
-    return iter(lambda: list(islice(source, size)), [])

@@ -9,7 +9,7 @@ that the end has learnt to ignore: among attacks of one camera it erred a tenth 
 import ctypes
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,6 @@ from curate.embeddings import Cache
 from curate.workspace import Workspace
 from labeling.parts import eye_crop, region_crop, whole_crop
 
-Item = TypeVar("Item")
 Crop = NDArray[np.uint8]
 
 LAYERS = ("final", "middle")
@@ -113,7 +112,7 @@ def _compute(
     threads = engine.threads(workspace.config.threads)
     crops = engine.mapped(view.crop, missing.to_dict("records"), threads=threads)
     found = zip(missing["image_id"], model.stream(crops), strict=True)
-    for part in _chunks(track(found, len(missing), f"features {view.name}"), PART):
+    for part in engine.batched(track(found, len(missing), f"features {view.name}"), PART):
         for layer, cache in enumerate(caches):
             cache.add({image_id: layers[layer] for image_id, layers in part})
 
@@ -133,7 +132,7 @@ class Extractor:
 
     def stream(self, crops: Iterable[Crop]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (final, middle), (D,) float32 each, for every (S, S, 3) uint8 RGB crop."""
-        for batch in _chunks(crops, BATCH):
+        for batch in engine.batched(crops, BATCH):
             pixels = torch.from_numpy(np.stack(batch)).to(self._device)  # (B, S, S, 3) uint8
             with torch.inference_mode():
                 values = (pixels.permute(0, 3, 1, 2).float() - self._mean) / self._std
@@ -167,14 +166,3 @@ def _cache(workspace: Workspace, view: View, layer: str, part: str) -> Cache:
     name = "-".join(filter(None, ["features", layer, view.name, part])).replace("/", "_")
     cache: Cache = workspace.memory.setdefault(name, Cache(workspace.root / "crops" / name))
     return cache
-
-
-def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    chunk: list[Item] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from curate import backbones, engine, runs
 from curate.workspace import Workspace
 from labeling.features import Crop, Track, View, views
+from labeling.head import few
 
 FOLDS = 3
 SIDE = 128  # pixels
@@ -29,7 +30,6 @@ EPOCHS = 4
 BATCH = 32
 RATE, DECAY = 3e-4, 0.05  # of AdamW; the rate follows a cosine to zero
 SMOOTHING = 0.1
-FRAMES = 4  # of a clip that are learnt from
 MOST = 4000  # crops held in memory, 49 kB each
 
 
@@ -59,19 +59,24 @@ class FineTuned:
         self._fold_of = dict(zip(learn["group"], fold.tolist(), strict=True))
         folder = here.root / "runs" / f"finetune-{self._mark(learn)}"
         self._files = [folder / f"{k}.safetensors" for k in range(folds)]
+        clips = (learn["clip_id"] + learn["part"]).to_numpy(object)
+        drawn = few(clips, here.config.seed, MOST)
         for k, file in enumerate(self._files):
             if not file.is_file():
-                rows = np.flatnonzero((fold != k) & _few(learn, here.config.seed))
+                rows = np.flatnonzero((fold != k) & drawn)
                 self._tune(learn.iloc[rows], targets[rows], weights[rows], file, k)
 
     def scores(self, units: pd.DataFrame) -> NDArray[np.float32]:
         """Return (N, C) logits; out of fold for whom a network learnt from, else the mean."""
-        every = np.stack([self._score(file, units) for file in self._files])
         fold = units["group"].map(self._fold_of).to_numpy(float)
-        found = every.mean(axis=0)
-        known = np.flatnonzero(~np.isnan(fold))
-        found[known] = every[fold[known].astype(int), known]
-        return np.asarray(found, np.float32)
+        strangers = np.isnan(fold)
+        found = np.zeros((len(units), len(self._classes)), np.float32)
+        for k, file in enumerate(self._files):
+            rows = np.flatnonzero(strangers | (fold == k))
+            if len(rows):
+                found[rows] += self._score(file, units.iloc[rows])
+        found[strangers] /= len(self._files)
+        return found
 
     def _mark(self, learn: pd.DataFrame) -> str:
         settings = self._here.config.softlabel
@@ -111,7 +116,7 @@ class FineTuned:
         net.eval()
         crops, found = self._crops(units, f"fine-tuned {file.stem}"), []
         with torch.inference_mode():
-            while batch := [crop for _, crop in zip(range(BATCH), crops, strict=False)]:
+            for batch in engine.batched(crops, BATCH):
                 pixels = torch.from_numpy(np.stack(batch)).to(backbones.device())
                 found.append(net(pixels).float().cpu().numpy())
         return np.concatenate(found)
@@ -156,16 +161,6 @@ class _Tuned(nn.Module):
 def _small(view: View, row: Any) -> Crop:
     square: Crop = cv2.resize(view.crop(row), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return square
-
-
-def _few(learn: pd.DataFrame, seed: int) -> NDArray[np.bool_]:
-    """Return (N,): FRAMES of each clip and part, MOST of all."""
-    order = np.random.default_rng(seed).permutation(len(learn))
-    drawn = learn.iloc[order]
-    chosen = order[(drawn.groupby(["clip_id", "part"]).cumcount() < FRAMES).to_numpy()][:MOST]
-    mask = np.zeros(len(learn), bool)
-    mask[chosen] = True
-    return mask
 
 
 def _jittered(crops: Tensor) -> Tensor:

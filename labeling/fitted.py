@@ -42,7 +42,7 @@ class Fitted:
                 mine = units.iloc[rows]
                 groups = mine["group"].to_numpy(object)
                 logits = fitted.logits(self.sources(mine), groups)
-                found[rows] = _spread(logits, fitted.classes, self.task)
+                found[rows] = spread(logits, fitted.classes, self.task)
         return found
 
     def about(self) -> dict[str, object]:
@@ -130,7 +130,7 @@ def _seen(here: Workspace, task: str, units: pd.DataFrame, track: Track) -> head
     return {"middle of the part": np.hstack(list(middle.values()))}
 
 
-def _spread(logits: Floats, classes: tuple[str, ...], task: str) -> Floats:
+def spread(logits: Floats, classes: tuple[str, ...], task: str) -> Floats:
     """Return (N, C) probabilities over all classes of the task; 0 for those nothing is known of."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     found = np.zeros((len(logits), len(schema.CLASSES_OF[task])))

@@ -7,7 +7,6 @@ probabilities of them. They are weak where a part has few lines of its own: chin
 """
 
 import math
-from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TypeAlias
 
@@ -119,8 +118,8 @@ class Geometry:
             threads = engine.threads(self._workspace.config.threads)
             found = engine.mapped(lambda row: _read(row, reader), rows, threads=threads)
             named = zip(missing["image_id"], found, strict=True)
-            for part in _chunks(self._track(named, len(rows), "landmark evidence")):
-                kept.add(part)
+            for part in engine.batched(self._track(named, len(rows), "landmark evidence"), CHUNK):
+                kept.add(dict(part))
         return kept.matrix(faces["image_id"].tolist()).astype(float)
 
 
@@ -239,16 +238,3 @@ def _ellipse(
     down = ((y - ORIGIN[1]) / UNIT - centre[1]) / radii[1]
     squared = across**2 + down**2
     return np.asarray((squared >= low) & (squared < high))
-
-
-def _chunks(
-    items: Iterable[tuple[str, np.ndarray]],
-) -> Iterator[dict[str, np.ndarray]]:
-    chunk: dict[str, np.ndarray] = {}
-    for name, values in items:
-        chunk[name] = values
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = {}
-    if chunk:
-        yield chunk

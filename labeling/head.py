@@ -149,7 +149,7 @@ def fit(sources: Sources, known: Known, *, folds: int, seed: int) -> Head:
     fold = np.empty(len(targets), int)
     for number, (_, left_out) in enumerate(splitter.split(targets, targets, known.groups)):
         fold[left_out] = number
-    learnt = _learnt(known, seed)
+    learnt = few(known.clips, seed, MOST)
     trials = {
         name: _tried(_join(sources, name), _gain(sources, name), targets, fold, learnt, known)
         for name in _names(sources)
@@ -274,11 +274,11 @@ def _gain(sources: Sources, name: str) -> Floats:
     return np.repeat(np.array([1.0, LOUDER], np.float32)[: len(widths)], widths)
 
 
-def _learnt(known: Known, seed: int) -> NDArray[np.bool_]:
-    """Return (N,) what is fitted on: FRAMES of each clip, MOST rows of all."""
-    order = np.random.default_rng(seed).permutation(len(known.clips))
-    turn = pd.Series(known.clips[order]).groupby(known.clips[order]).cumcount().to_numpy()
-    chosen = order[turn < FRAMES][:MOST]
+def few(clips: Names, seed: int, most: int) -> NDArray[np.bool_]:
+    """Return (N,) what is learnt from: FRAMES of each of ``clips`` (N,), ``most`` rows of all."""
+    order = np.random.default_rng(seed).permutation(len(clips))
+    turn = pd.Series(clips[order]).groupby(clips[order]).cumcount().to_numpy()
+    chosen = order[turn < FRAMES][:most]
     mask = np.zeros(len(order), bool)
     mask[chosen] = True
     return mask

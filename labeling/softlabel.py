@@ -298,7 +298,7 @@ def _lacking(name: str, count: int, share: float) -> str:
     if name == certify.OVERALL:
         reviewed = int(np.ceil(count / share))
         return f"{count:,} more presentations accepted, none wrongly: about {reviewed:,} reviewed"
-    if name.startswith("accepted"):
+    if name.startswith(certify.SAID):
         return f"{count:,} more presentations {name}, none wrongly"
     return f"{count:,} more presentations of {name}, none accepted as bona fide"
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from curate import champions, engine, groups, labels, schema
 from curate.errors import AssetError, ConfigError
 from curate.workspace import Workspace
-from labeling import calibrate, card_teacher, cards, fitted
+from labeling import calibrate, card_teacher, cards, fitted, zero_shot
 from labeling.features import Track
 from labeling.units import Units
 
@@ -62,7 +62,7 @@ def build(here: Workspace, name: str, units: Units, track: Track) -> Teacher:
     if name in TEACHERS:
         return TEACHERS[name](here, units, track)
     if name in cards.of_workspace(here).cards:
-        return card(here, name, track)
+        return _card(here, name, track)
     known = ", ".join([*TEACHERS, *cards.of_workspace(here).cards])
     raise ConfigError(f"no teacher is called {name!r}; known: {known}.\nNext: curate teachers list")
 
@@ -137,17 +137,32 @@ def _tuned(here: Workspace, units: Units, track: Track) -> Teacher:
 
 
 def _stack(here: Workspace, units: Units, track: Track) -> Teacher:
-    members = [card(here, net.name, track) for net in nets(here, units.task)]
-    if not members:
+    scores = scores_of_cards(here, units.task, track)
+    if scores is None:
         raise AssetError(
             f"teacher stack needs the weights of a card for {units.task}, and none are here.\n"
             "Next: curate teachers list says where to put them; or --teacher fitted"
         )
+    return fitted.fit(here, units.task, units.learn, track, scores=scores, name="stack")
+
+
+def scores_of_cards(here: Workspace, task: str, track: Track) -> fitted.Scores | None:
+    """Return what gives (N, K) scores of all single models whose weights are here, None without.
+
+    An ensemble adds nothing to a head over its members. An image is read once for all models.
+
+    Raises:
+        AssetError: weights are altered, do not load or fail the self-test.
+    """
+    shelf, threads = cards.of_workspace(here), engine.threads(here.config.threads)
+    nets = [one for one in shelf.available(task) if isinstance(one, cards.Net)]
+    models = [zero_shot.Model(net, shelf.weights(net)) for net in nets]
 
     def scores(rows: pd.DataFrame) -> NDArray[np.float32]:
-        return np.nan_to_num(np.hstack([member.logits(rows) for member in members]))
+        each = card_teacher.logits(models, rows, here.root / "crops", threads=threads, track=track)
+        return np.nan_to_num(np.hstack(each))
 
-    return fitted.fit(here, units.task, units.learn, track, scores=scores, name="stack")
+    return scores if models else None
 
 
 def _geometry(here: Workspace, units: Units, track: Track) -> Teacher:
@@ -196,19 +211,11 @@ def _log_loss(teacher: Teacher, heat: float, units: Units) -> float:
     return float(np.nanmean(-np.log(np.maximum(side[np.arange(len(true)), true], 1e-9))))
 
 
-def card(here: Workspace, name: str, track: Track) -> card_teacher.CardTeacher:
-    """Return the teacher of one card, its model loaded and self-tested."""
+def _card(here: Workspace, name: str, track: Track) -> Teacher:
     threads = engine.threads(here.config.threads)
     return card_teacher.load(
         cards.of_workspace(here), name, here.root / "crops", threads=threads, track=track
     )
-
-
-def nets(here: Workspace, task: str) -> list[cards.Net]:
-    """Return the cards of single models: an ensemble adds nothing to a head over its members."""
-    return [
-        card for card in cards.of_workspace(here).available(task) if isinstance(card, cards.Net)
-    ]
 
 
 def _even(task: str) -> Floats:

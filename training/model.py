@@ -1,8 +1,7 @@
 """The network: a timm backbone with one logit, and the contract of what it wants to see."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from curate import backbones
+from curate import backbones, engine
 
 BATCH = 32  # crops scored at a time
 
@@ -92,12 +91,7 @@ def score(net: Network, crops: Iterable[NDArray[np.uint8]]) -> NDArray[np.float6
     """Return P(bona fide) of each (size, size, 3) uint8 crop; holds one batch of them at a time."""
     net = net.eval().to(backbones.device())
     with torch.inference_mode():
-        logits = [net(torch.from_numpy(batch).to(backbones.device())) for batch in _batches(crops)]
+        batches = (torch.from_numpy(np.stack(part)) for part in engine.batched(crops, BATCH))
+        logits = [net(batch.to(backbones.device())) for batch in batches]
     joined = torch.cat(logits).double().cpu() if logits else torch.empty(0, dtype=torch.double)
     return torch.sigmoid(joined).numpy()
-
-
-def _batches(crops: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-    source = iter(crops)
-    while batch := list(islice(source, BATCH)):
-        yield np.stack(batch)

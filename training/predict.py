@@ -1,7 +1,6 @@
 """Score image files exactly as training saw them: the same decode, turn, face box and crop."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ def predict(
         return _prepared(image, detector, saved.net.contract)
 
     prepared = engine.mapped(prepare, images, threads=threads)
-    while batch := list(islice(prepared, model.BATCH)):
+    for batch in engine.batched(prepared, model.BATCH):
         found = model.score(saved.net, [crop for _, crop in batch if crop is not None])
         scores = iter(found.tolist())
         for line, crop in batch:

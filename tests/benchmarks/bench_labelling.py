@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from curate import backbones, runs, show, workspace
+from curate import backbones, engine, runs, show, workspace
 from curate.config import Config
 from curate.workspace import Workspace
 from labeling import features
@@ -104,7 +104,7 @@ def bare(crops: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     told = model.pretrained_cfg
     mean, std = (torch.tensor(told[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     with torch.inference_mode():
-        for batch in features._chunks(crops, features.BATCH):
+        for batch in engine.batched(crops, features.BATCH):
             pixels = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float() / 255
             yield model((pixels - mean) / std).numpy()
 

@@ -19,7 +19,7 @@ Features come from the cache; the first run computes them.
 """
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from curate import labels, schema, show, workspace
 from curate.workspace import Workspace
 from labeling import accept, calibrate, certify, features, head, shift, teachers, typical, units
-from labeling.fitted import weights
+from labeling.fitted import spread, weights
 
 RAW = 0.9
 STUDENT = "middle of"  # the source a student sees: of the first crop
@@ -67,9 +67,8 @@ def load(folder: Path) -> Bench:
     rows = pd.concat([found.learn, found.certify, test])
     views = features.views(here.config.softlabel, "liveness")
     sources = dict(features.features(here, rows, views, show.track))
-    if nets := teachers.nets(here, "liveness"):
-        scores = [teachers.card(here, net.name, show.track).logits(rows) for net in nets]
-        sources[head.SCORES] = np.nan_to_num(np.hstack(scores))
+    if scores := teachers.scores_of_cards(here, "liveness", show.track):
+        sources[head.SCORES] = scores(rows)
     return Bench(here, rows, sources)
 
 
@@ -94,20 +93,12 @@ def judge(bench: Bench, learnt: NDArray[np.bool_], teacher: str, seed: int) -> J
     fitted = head.fit({name: values[learnt] for name, values in chosen.items()}, known,
                       folds=bench.here.config.softlabel.folds, seed=seed)  # fmt: skip
     groups, clips = rows["group"].to_numpy(object), rows["clip_id"].to_numpy(object)
-    raw = _spread(fitted.logits(chosen, groups), fitted.classes)
+    raw = spread(fitted.logits(chosen, groups), fitted.classes, "liveness")
     heat = calibrate.heat(raw[learnt], rows[learnt], "liveness")
     bonafide = learnt & (rows["class"] == schema.BONAFIDE).to_numpy()
     middle = {name: chosen[name] for name in chosen if name.startswith("middle")}
     odd = typical.odd(middle, bonafide, groups, clips, seed=seed)
     return Judged(learnt, calibrate.judged(raw, clips, heat, "liveness"), odd)
-
-
-def _spread(logits: NDArray[np.float64], classes: Iterable[str]) -> NDArray[np.float64]:
-    full = np.zeros((len(logits), len(schema.LIVENESS_CLASSES)))
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    columns = [schema.LIVENESS_CLASSES.index(name) for name in classes]
-    full[:, columns] = shifted / shifted.sum(axis=1, keepdims=True)
-    return full
 
 
 def presentations(
@@ -186,7 +177,7 @@ def _acer(bench: Bench, learnt: NDArray[np.bool_], word: NDArray[np.object_], se
     values = bench.sources[name]
     fitted = head.fit({name: values[learnt]}, known, folds=5, seed=seed)
     nobody = np.full(len(rows), "nobody", object)
-    raw = _spread(fitted.logits({name: values}, nobody), fitted.classes)
+    raw = spread(fitted.logits({name: values}, nobody), fitted.classes, "liveness")
     score = calibrate.judged(raw, rows["clip_id"].to_numpy(object), 1.0, "liveness")[:, 0]
     clips = bench.rows.assign(score=score).drop_duplicates("clip_id")
     dev, test = (clips[clips["split"] == split] for split in ("dev", "test"))
