@@ -40,6 +40,9 @@ GROWN: dict[Look, float] = {  # side of the window over the frame's longer side
 }
 REPEATED = ("wide", "far", "mesh")  # looks that fill what is outside from the edge, not with black
 
+BLUR_SIDE = 85  # pixels: the frame in the look "border"
+BLURRED, SHARP, SHARPEST = 0.1, 0.5, 6.0  # shares of the deviation; the most times detail is added
+
 # Of the 478 landmarks: those whose mean is each of KEYPOINTS.
 MESH_SIDE = 256  # pixels of the landmark network's square input
 MESH_KEYPOINTS = ((33, 133), (263, 362), (1,), (13, 14), (234,), (454,))
@@ -183,6 +186,28 @@ def stretch(rgb: Image) -> Image:
     gamma = np.clip(math.log(0.45) / math.log(mean), 0.4, 1.5)
     stretched: Image = (255 * spread**gamma).astype(np.uint8)[rgb]
     return stretched
+
+
+def sharpen(rgb: Image) -> Image:
+    """Return ``rgb``, if it is blurred, with its detail brought up to SHARP; else as it is.
+
+    Blurred: seen BLUR_SIDE pixels large, less than BLURRED of its deviation is detail, what a
+    Gaussian takes away (LFW blurred by 6 pixels .06 to .09, photographs from .1 on, all but a few
+    from .13). The detector finds a blurred face again once its edges stand out.
+    """
+    height, width = rgb.shape[:2]
+    small = shrink(rgb, max(height, width) / BLUR_SIDE).astype(np.float32)
+    if _detail(small, 1.5).std() >= BLURRED * max(float(small.std()), 1.0):
+        return rgb
+    detail = _detail(small, 2.0)
+    lack = SHARP * small.std() / max(float(detail.std()), 0.1) - 1
+    clear = np.clip(small + np.clip(lack, 0, SHARPEST) * detail, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.resize(clear, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def _detail(pixels: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    coarse: NDArray[np.float32] = cv2.GaussianBlur(pixels, (0, 0), sigma)
+    return pixels - coarse
 
 
 def sample(

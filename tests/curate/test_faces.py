@@ -310,3 +310,21 @@ def test_square_crop_always_has_its_size_and_no_new_colours(shape, box, scale, s
     assert crop.shape == (size, size, 3)
     assert crop.dtype == np.uint8
     assert (crop == 77).all()
+
+
+def test_only_what_is_blurred_is_sharpened(draw_portrait):
+    sharp = draw_portrait(0)
+    assert faces.sharpen(sharp) is sharp
+    blurred = cv2.GaussianBlur(sharp, (0, 0), 8)
+    clear = faces.sharpen(blurred)
+    assert clear.shape == blurred.shape
+    assert clear.dtype == np.uint8
+    detail = [
+        np.std(image - cv2.GaussianBlur(image * 1.0, (0, 0), 9)) for image in (blurred, clear)
+    ]
+    assert detail[1] > 2 * detail[0]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 900, 3), (3000, 2, 3), (90, 90, 3)])
+def test_a_plain_picture_stays_plain(shape):
+    assert (faces.sharpen(np.full(shape, 60, np.uint8)) == 60).all()

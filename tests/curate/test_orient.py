@@ -137,6 +137,14 @@ def test_what_hides_a_face_makes_it_undecided_rather_than_wrong(detector, draw_f
 
 
 @pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("seed", [2, 3])
+def test_a_blurred_face_is_sharpened_before_it_is_given_up(detector, draw_portrait, seed, turn):
+    blurred = cv2.GaussianBlur(draw_portrait(seed), (0, 0), 8)
+    found = find_upright(turn_image(blurred, turn), detector.detect)
+    assert found.turn == (360 - turn) % 360
+
+
+@pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("seed", range(3))
 def test_the_mirror_image_has_the_same_turn(detector, draw_portrait, seed, turn):
     image = turn_image(draw_portrait(seed), turn)
@@ -183,6 +191,13 @@ def test_one_look_is_enough_at_the_fast_path_and_not_below():
     below = Looker({(0, "frame"): [face(orient.FAST - 1e-3)]})
     assert find_upright(MARKED, below).turn == 0
     assert below.asked == [(turn, "frame", False) for turn in TURNS]
+
+
+@pytest.mark.parametrize(("degrees", "looks"), [(25, 1), (27, 4), (-25, 1), (-27, 4)])
+def test_a_tilted_face_takes_the_fast_path_only_while_level(degrees, looks):
+    looker = Looker({(0, "frame"): [face(0.93, degrees=degrees)]})
+    assert find_upright(MARKED, looker).turn == 0
+    assert len(looker.asked) == looks
 
 
 def test_a_turned_face_never_takes_the_fast_path():
