@@ -1,8 +1,11 @@
 """Faces brought to one place by their landmarks, and where two of them differ.
 
-Distances of the template are in units of the distance between the centres of the eyes, from the
-point half way between them. It is the median of 680 faces (selfies and press photographs), made
-symmetric; an affine map fits it to a face, which takes out scale, roll, and most of a turned head.
+Distances of the templates are in units of the distance between the centres of the eyes, from the
+point half way between them. An affine map fits TEMPLATE, the median of 680 faces (selfies and press
+photographs), made symmetric, to a face, and places the eyes; it takes out scale and roll. The face
+is laid flat by a quadratic map of SHAPE, the median of 100 press photographs, made symmetric: its
+depth is about a paraboloid, so that is what a head that turns or nods does to its picture. Between
+two open-eyed frames of one burst, covers that are none are then seen in 4 instead of 15 %.
 """
 
 import itertools
@@ -23,6 +26,24 @@ TEMPLATE = {
     61: (-0.379, 1.063),
     291: (0.379, 1.063),
 }
+# The same of more landmarks, none of a lid: those on the middle line, and pairs of the subject's
+# right and left side, at -x and x.
+MIDDLE = {
+    10: -0.823, 151: -0.575, 9: -0.292, 168: -0.055, 6: 0.063, 5: 0.381, 1: 0.623, 2: 0.714,
+    0: 0.971, 17: 1.28, 152: 1.823,
+}  # fmt: skip
+SIDES = {
+    (33, 263): (0.688, -0.011), (133, 362): (0.272, 0.007), (70, 300): (0.913, -0.227),
+    (105, 334): (0.657, -0.347), (107, 336): (0.227, -0.308), (21, 251): (1.06, -0.391),
+    (54, 284): (0.959, -0.563), (67, 297): (0.56, -0.781), (127, 356): (1.135, 0.043),
+    (234, 454): (1.122, 0.279), (132, 361): (1.069, 0.784), (172, 397): (0.898, 1.287),
+    (150, 379): (0.64, 1.581), (148, 377): (0.21, 1.805), (116, 345): (1.012, 0.253),
+    (50, 280): (0.784, 0.506), (205, 425): (0.652, 0.646), (187, 411): (0.863, 0.739),
+    (48, 278): (0.297, 0.57), (98, 327): (0.272, 0.67), (61, 291): (0.434, 1.059),
+}  # fmt: skip
+SHAPE = {one: (0.0, y) for one, y in MIDDLE.items()}
+for (right, left), (x, y) in SIDES.items():
+    SHAPE |= {right: (-x, y), left: (x, y)}
 FACE = (96, 88)  # height and width in pixels of the aligned face
 FACE_UNIT = 36.0  # pixels between the eyes in it
 FACE_ORIGIN = (44.0, 34.0)  # x, y in it of the point between the eyes
@@ -71,15 +92,30 @@ def align(gray: Gray, points: Floats) -> Aligned:
     if shrink < 1:
         gray = cv2.resize(gray, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
         matrix = matrix * shrink
-    eyes = [_warp(gray, matrix, EYE, EYE_UNIT, _centred(side)) for side in (-0.5, 0.5)]
-    face = _warp(gray, matrix, FACE, FACE_UNIT, FACE_ORIGIN)
-    seen = _warp(np.ones_like(gray), matrix, FACE, FACE_UNIT, FACE_ORIGIN, cv2.BORDER_CONSTANT)
+    eyes = [_eye(gray, matrix, side) for side in (-0.5, 0.5)]
+    places = _flattened(points) * np.float32(shrink)
+    face = _drawn(gray, places)
+    seen = _drawn(np.ones_like(gray), places, cv2.BORDER_CONSTANT)
     return Aligned(face, seen > 0, np.stack(eyes))
 
 
-def _centred(x: float) -> tuple[float, float]:
-    """Return the origin of an eye's patch whose centre is ``x`` of the template."""
-    return EYE[1] / 2 - EYE_UNIT * x, EYE[0] / 2
+def _flattened(points: Floats) -> Floats:
+    """Return (96, 88, 2): where in the image each pixel of the aligned face lies."""
+    bend = np.linalg.lstsq(SHAPE_TERMS, points[list(SHAPE), :2].astype(float), rcond=None)[0]
+    places: Floats = (FACE_TERMS @ bend).reshape(*FACE, 2).astype(np.float32)
+    return places
+
+
+def _drawn(gray: Gray, places: Floats, border: int = cv2.BORDER_REPLICATE) -> Gray:
+    x, y = places[..., 0], places[..., 1]
+    pixels: Gray = cv2.remap(gray, x, y, cv2.INTER_LINEAR, borderMode=border)
+    return pixels
+
+
+def _terms(places: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return (N, 6): all products of x and y up to the second degree, of places (N, 2)."""
+    x, y = places.astype(float).T
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
 
 
 def _fit(points: Floats) -> NDArray[np.float64]:
@@ -90,19 +126,15 @@ def _fit(points: Floats) -> NDArray[np.float64]:
     return matrix
 
 
-def _warp(
-    gray: Gray,
-    matrix: NDArray[np.float64],
-    shape: tuple[int, int],
-    unit: float,
-    origin: tuple[float, float],
-    border: int = cv2.BORDER_REPLICATE,
-) -> Gray:
-    """Return ``shape`` pixels, ``unit`` of them to a unit of the template, its origin there."""
-    patch = np.array([[1 / unit, 0, -origin[0] / unit], [0, 1 / unit, -origin[1] / unit]])
+def _eye(gray: Gray, matrix: NDArray[np.float64], x: float) -> Gray:
+    """Return the eye whose centre is ``x`` of the template."""
+    corner = x - EYE[1] / 2 / EYE_UNIT, -EYE[0] / 2 / EYE_UNIT
+    patch = np.array([[1 / EYE_UNIT, 0, corner[0]], [0, 1 / EYE_UNIT, corner[1]]])
     both = matrix @ np.vstack([patch, [0, 0, 1]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    pixels: Gray = cv2.warpAffine(gray, both, shape[::-1], flags=flags, borderMode=border)
+    pixels: Gray = cv2.warpAffine(
+        gray, both, EYE[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )
     return pixels
 
 
@@ -193,3 +225,7 @@ def _tones(x: Floats, y: Floats) -> NDArray[np.float64]:
         keep = residual <= np.quantile(residual, 1 - MOST_UNEXPLAINED)
     fitted: NDArray[np.float64] = tones
     return fitted
+
+
+SHAPE_TERMS = _terms(np.array(list(SHAPE.values())))
+FACE_TERMS = _terms((np.stack([X, Y], axis=-1).reshape(-1, 2) - FACE_ORIGIN) / FACE_UNIT)

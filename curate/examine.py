@@ -17,6 +17,7 @@ from curate.orient import Detect, find_upright, turn_image
 Mode: TypeAlias = Literal["fast", "exact"]
 
 SHARPNESS_SIDE = 128  # pixels to which the face is brought before its sharpness is measured
+CONTRAST = 50.0  # gray levels, a face's usual deviation
 LEAST_FACE = 24  # pixels of the face's shorter side; smaller ones are mostly patches of noise
 HASH_SIDE = 90  # pixels of the shorter side; fewer bits of pHash than 0.2 change on average
 
@@ -59,13 +60,16 @@ def examine(
 
 
 def sharpness(face: np.ndarray) -> float:
-    """Return the variance of the Laplacian of a (128, 128, 3) uint8 face, >= 0, higher is sharper.
+    """Return how sharp a (128, 128, 3) uint8 face is, >= 0, higher is sharper.
 
-    Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000; over a Gaussian
-    of 1.5 pixels, without which noise and the block edges of a harder JPEG count as sharpness.
+    The variance of the Laplacian (Pech-Pacheco et al., "Diatom autofocusing in brightfield
+    microscopy", ICPR 2000) over a Gaussian of 1.5 pixels, without which noise and the block edges
+    of a harder JPEG count as sharpness; for a deviation of CONTRAST, or a copy made brighter would
+    be the sharpest.
     """
     gray = cv2.GaussianBlur(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), (0, 0), 1.5)
-    return float(cv2.Laplacian(gray, cv2.CV_32F).var())
+    contrast = max(float(gray.std()), 1.0)  # of gray levels: a plain face is not sharp
+    return float(cv2.Laplacian(gray, cv2.CV_32F).var()) * (CONTRAST / contrast) ** 2
 
 
 def _decoded(data: bytes, mode: Mode, side: int, colours: bool) -> Decoded:

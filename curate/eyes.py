@@ -7,7 +7,8 @@ Neither of two signs of a blink is enough. MediaPipe's eyeBlink, in [0, 1], move
 a picture to its copy where the face is small; pixels of the eye change with every move of the head.
 So the difference of eyeBlink counts as much as the pixels of the eye changed more than those of the
 rest of the face. The constants were fitted on copies, moved eyelids and painted covers of 180 faces
-of NUAA, LFW and the web; `tests/benchmarks/bench_eyes.py` prints what they do on any folder.
+of NUAA, LFW and the web, that of the eyes on open and closed frames of NUAA;
+`tests/benchmarks/bench_eyes.py` prints what they do on any folder.
 """
 
 from collections.abc import Sequence
@@ -22,10 +23,10 @@ from curate.aligned import Aligned, align, changes
 from curate.faces import Face
 from curate.landmarks import LandmarkReader, Landmarks
 
-MOST_EYE_CHANGE = 0.25  # in eyeBlink, where the eye changed as much as the rest of the face
-MOST_COVER_CHANGE = 1.2
+MOST_EYE_CHANGE = 0.3  # in eyeBlink, where the eye changed as much as the rest of the face
+MOST_COVER_CHANGE = 0.97
 USUAL = 75  # percentile of the changes over the face that says how alike the pictures are at all
-COVERED_BLOCKS = 3  # squares a third of the eyes' distance wide, half overlapping, that must change
+COVERED_BLOCKS = 4  # squares a third of the eyes' distance wide, half overlapping, that must change
 BLINK_NOISE = 0.01  # added to differences of eyeBlink
 EYE_NOISE, FACE_NOISE = 3e-4, 3e-3  # added to changes: the level between two good copies
 
@@ -85,8 +86,8 @@ def state_change(a: Aspect, b: Aspect) -> tuple[float, float] | None:
     """Return how much the eyes and the covers differ, both >= 0; None if too little face shows.
 
     Eyes: the larger, of both, of the difference of eyeBlink times the square root of the eye's
-    change (`aligned.changes`) over the usual one of the face. Covers: the third largest change of a
-    block over the square root of the usual one, because moved heads change more everywhere.
+    change (`aligned.changes`) over the usual one of the face. Covers: the fourth largest change of
+    a block over the square root of the usual one, because moved heads change more everywhere.
     """
     blocks, eyes = changes(a.aligned, b.aligned)
     if len(blocks) < COVERED_BLOCKS:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from curate import quality, schema
+from curate import quality, tables
 from curate.examine import examine
 from curate.faces import Face
 
@@ -150,7 +150,7 @@ def test_tiny_and_narrow_images_have_records(mode: Any, shape: tuple[int, int]) 
     rgb = picture(0, *shape)
     for data in (png(rgb), simplejpeg.encode_jpeg(rgb)):
         for detect in (None, found(), found((0, 0, 1, 1))):
-            schema.conform("images", pd.DataFrame([examine(data, detect, mode=mode)]))
+            tables.conform("images", pd.DataFrame([examine(data, detect, mode=mode)]))
 
 
 @given(st.binary(max_size=100), st.booleans())
@@ -158,4 +158,4 @@ def test_any_bytes_have_a_record_that_fits_the_schema(data: bytes, judge: bool) 
     record = examine(data, None, judge=judge)
     assert (record["status"], record["turn"]) == ("quarantined", -1)
     assert record["reason"]
-    schema.conform("images", pd.DataFrame([record]))
+    tables.conform("images", pd.DataFrame([record]))

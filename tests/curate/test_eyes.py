@@ -228,7 +228,7 @@ def test_what_lies_outside_the_image_is_not_compared(original):
 
 def test_align_brings_the_eyes_to_their_place():
     points = np.zeros((478, 2), np.float32)
-    for index, place in aligned.TEMPLATE.items():
+    for index, place in (aligned.SHAPE | aligned.TEMPLATE).items():
         points[index] = np.array([60.0, 50.0]) + 40 * np.array(place)
     gray = np.full((200, 120), 100, np.uint8)
     cv2.circle(gray, (40, 50), 4, 0, -1)  # half the distance between the eyes from (60, 50)
