@@ -116,6 +116,46 @@ def test_estimated_noise_turns_sure_contradictions_into_errors_and_doubt_into_no
     np.testing.assert_allclose(model.sum(axis=1), 1)
 
 
+def test_a_gap_tells_errors_from_doubt_even_among_few_clips() -> None:
+    errors, found, false = 0, 0, 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        true = np.repeat([0, 1], [11, 60])
+        half = rng.normal(1.5, 0.5, 71) * np.where(true == 1, 1, -1)
+        told = np.eye(2)[true]
+        wrong = rng.choice(71, 6, replace=False)
+        told[wrong] = told[wrong, ::-1]
+        issue = (issues.right_labels(np.stack([-half, half], 1), told)[0] * told).sum(axis=1) < 0.5
+        errors, found = errors + 6, found + issue[wrong].sum()
+        false += issue.sum() - issue[wrong].sum()
+    assert found / errors >= 0.85
+    assert false <= 2
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_logits_that_tell_nothing_make_no_issue(classes: int) -> None:
+    rng = np.random.default_rng(0)
+    told = np.eye(classes)[rng.integers(0, classes, 200)]
+    for logits in (rng.normal(size=(200, classes)), np.zeros((200, classes))):
+        right, model = issues.right_labels(logits, told)
+        assert ((right * told).sum(axis=1) > 0.5).all()
+        assert np.isfinite(model).all()
+
+
+@settings(deadline=None, max_examples=20)
+@hypothesis_given(st.integers(0, 1000), st.permutations(range(3)))
+def test_no_class_is_special_and_a_constant_beside_the_logits_says_nothing(
+    seed: int, order: list[int]
+) -> None:
+    rng = np.random.default_rng(seed)
+    told = np.eye(3)[rng.integers(0, 3, 60)]
+    logits = 3 * told + rng.normal(size=(60, 3))
+    right, _ = issues.right_labels(logits, told)
+    shifted = logits[:, order] + 50 * rng.normal(size=(60, 1))
+    turned, _ = issues.right_labels(shifted, told[:, order])
+    np.testing.assert_allclose(turned, right[:, order], atol=1e-3)
+
+
 @settings(deadline=None, max_examples=50)
 @hypothesis_given(st.lists(st.tuples(st.integers(0, 9), st.floats(0, 1)), min_size=1, max_size=30))
 def test_ranks_are_a_permutation_issues_first_and_no_clip_twice_before_all_once(
