@@ -14,12 +14,11 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
-from curate import rows, schema, upkeep
+from curate import rows, schema, tables, upkeep
 from curate.errors import WorkspaceError
 from curate.rows import Rows
 
 WRITER = WriterProperties(compression="LZ4_RAW")  # ids read in half the time, files no larger
-REDRAW = "resplit"  # the verb whose rows of `splits` count instead of all earlier ones
 
 
 class Catalogue:
@@ -31,8 +30,8 @@ class Catalogue:
 
     def read(self, table: str, columns: Iterable[str] | None = None) -> pd.DataFrame:
         """Return the visible rows of ``table``, those of earlier runs first."""
-        names = list(columns) if columns is not None else schema.TABLES[table].names
-        distinct = schema.DISTINCT.get(table, [])
+        names = list(columns) if columns is not None else tables.TABLES[table].names
+        distinct = tables.DISTINCT.get(table, [])
         frame: pd.DataFrame = self.rows(table).columns([*names, *distinct]).to_pandas()
         if distinct:
             frame = frame[~repeated(frame, distinct)].reset_index(drop=True)
@@ -44,20 +43,20 @@ class Catalogue:
         """Open the newest version of ``table``; ``standing`` is `runs_standing` if at hand.
 
         Of images, splits and the like that several runs brought, every row is there: the first one
-        counts (schema.DISTINCT). A redraw hides the splits of all runs before it.
+        counts (tables.DISTINCT). A redraw hides the splits of all runs before it.
         """
-        found = rows.parts(self.folder / table, schema.RUN_COLUMN.get(table, ""))
+        found = rows.parts(self.folder / table, tables.RUN_COLUMN.get(table, ""))
         if table == "runs":
             return Rows(found, table, ())
         runs = self.runs_standing() if standing is None else standing
-        if table == "splits" and (runs["verb"] == REDRAW).any():
-            runs = runs[np.flatnonzero(runs["verb"] == REDRAW)[-1] :]
+        if table == "splits" and (runs["verb"] == schema.REDRAW).any():
+            runs = runs[np.flatnonzero(runs["verb"] == schema.REDRAW)[-1] :]
         return Rows(found, table, runs["run_id"].tolist())
 
     def read_undone_too(self, table: str, columns: Iterable[str]) -> pd.DataFrame:
         """Return all rows of ``table``, also those of runs that were undone, as they are stored."""
         every = self.read("runs", ["run_id"])["run_id"].tolist()
-        found = rows.parts(self.folder / table, schema.RUN_COLUMN[table])
+        found = rows.parts(self.folder / table, tables.RUN_COLUMN[table])
         frame: pd.DataFrame = Rows(found, table, every).columns(columns).to_pandas()
         return frame
 
@@ -78,12 +77,12 @@ class Catalogue:
         """Append ``frame`` to ``table`` in one commit; return the number of rows.
 
         Raises:
-            SchemaError: the frame does not fit schema.py.
+            SchemaError: the frame does not fit tables.py.
             WorkspaceError: the table cannot be written (no rights, disk full).
         """
         if frame.empty:
             return 0
-        fitting = schema.conform(table, frame)
+        fitting = tables.conform(table, frame)
         try:
             # Merging schemas: a workspace of an earlier version lacks columns of today.
             write_deltalake(
@@ -109,12 +108,12 @@ class Catalogue:
         """
         finished = set(self.read("runs", ["run_id"])["run_id"])
         swept = 0
-        for table, column in schema.RUN_COLUMN.items():
+        for table, column in tables.RUN_COLUMN.items():
             if not self._exists(table):
                 continue
             if dead := upkeep.runs_of(self.folder / table, column) - finished:
                 swept += upkeep.delete(self.folder / table, column, dead)
-        for table in schema.TABLES:
+        for table in tables.TABLES:
             if self._exists(table):
                 upkeep.compact(self.folder / table)
         upkeep.unlink_uploads(self.folder)

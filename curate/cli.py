@@ -28,13 +28,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "evaluate": ("training.cli:evaluate", "Measure a model on the frozen test split."),
     "predict": ("training.cli:predict", "Score images with the champion, one JSON line each."),
-    "report": ("curate.report:report", "Write one HTML page that a manager can read."),
+    "report": ("curate.commands:report", "Write one HTML page that a manager can read."),
     "status": ("curate.commands:status", "What is here, what waits, what to do next."),
     "undo": ("curate.commands:undo", "Take a run back; its rows become invisible."),
     "forget": ("curate.commands:forget", "Erase a person: rows, embeddings, synthetic images."),
     "models": ("curate.commands:models", "Fetch the model files that curate needs."),
     "sample": ("synth.cli:sample", "Draw the demo's generated faces, with a truth file."),
-    "demo": ("curate.demo:demo", "Walk the whole road on generated faces."),
+    "demo": ("curate.commands:demo", "Walk the whole road on generated faces."),
 }
 
 

@@ -1,4 +1,7 @@
-"""The small verbs: init, status, undo, forget, models pull. Each parses, calls once, shows."""
+"""The small verbs: init, status, report, undo, forget, models pull, demo. Each calls one stage.
+
+As in every module of commands, the stage is imported by the command: `--help` loads none.
+"""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate import assets, runs, show, workspace
-from curate import status as overview
-from curate.catalogue import REDRAW
+from curate import schema, show
 from curate.options import dry_run_option, emit, json_option, with_workspace
-from curate.workspace import Workspace
 
 if TYPE_CHECKING:
     from curate.forget import Forgotten
+    from curate.runs import Run
+    from curate.status import Overview
+    from curate.workspace import Workspace
 
 BATCH_COLUMNS = ("images", "kept", "duplicate", "quarantined", "again")
 
@@ -23,6 +26,8 @@ BATCH_COLUMNS = ("images", "kept", "duplicate", "quarantined", "again")
 @click.pass_obj
 def init(root: Path | None, folder: Path | None) -> None:
     """Make a workspace in FOLDER (default: --workspace, else here)."""
+    from curate import workspace
+
     made = workspace.create(folder or root or Path.cwd())
     click.echo(f"Workspace {made.root} is ready; its settings are in curate.toml.")
     show.next_steps("curate ingest FOLDER_OF_IMAGES")
@@ -31,18 +36,39 @@ def init(root: Path | None, folder: Path | None) -> None:
 @click.command()
 @json_option
 @with_workspace
-def status(here: Workspace, as_json: bool) -> None:
+def status(here: "Workspace", as_json: bool) -> None:
     """Show counts, queues, the last runs and what to do next."""
-    view = overview.overview(here)
+    from curate.status import overview
+
+    view = overview(here)
     emit(asdict(view), as_json, lambda: _show_status(view))
+
+
+@click.command()
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Default: report.html in the workspace.",
+)
+@json_option
+@with_workspace
+def report(here: "Workspace", output: Path | None, as_json: bool) -> None:
+    """Write one self-contained HTML page: what came in, what was thrown out and why, the models."""
+    from curate.report import write
+
+    target = output or here.root / "report.html"
+    write(here, target)
+    emit({"report": str(target)}, as_json, lambda: click.echo(f"Report: {target}"))
 
 
 @click.command()
 @click.argument("run")
 @json_option
 @with_workspace
-def undo(here: Workspace, run: str, as_json: bool) -> None:
+def undo(here: "Workspace", run: str, as_json: bool) -> None:
     """Take RUN back: its rows become invisible. Undo the undo to bring them back."""
+    from curate import runs
+
     done = runs.undo(here, run)
     emit(
         {"run_id": done.run_id, **done.counts},
@@ -57,7 +83,7 @@ def undo(here: Workspace, run: str, as_json: bool) -> None:
 @dry_run_option
 @json_option
 @with_workspace
-def forget(here: Workspace, subject: str, yes: bool, dry_run: bool, as_json: bool) -> None:
+def forget(here: "Workspace", subject: str, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Erase a person: rows, embeddings, synthetic images; list originals and models left.
 
     Copies and recaptures that are nobody else's go too. This is the one verb without an undo.
@@ -86,6 +112,8 @@ def pull(as_json: bool) -> None:
 
     Only this verb and the demo ever reach for the network.
     """
+    from curate import assets
+
     rows = []
     for name, asset in assets.ASSETS.items():
         fetched = assets.pull(name)
@@ -98,11 +126,23 @@ def pull(as_json: bool) -> None:
     )
 
 
-def _show_undone(here: Workspace, done: runs.Run) -> None:
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default="demo")
+def demo(folder: Path) -> None:
+    """Make a small mined set in FOLDER (default: ./demo) and walk the whole road on it.
+
+    Fetches model files first; after that nothing reaches for the network.
+    """
+    from curate.demo import walk
+
+    walk(folder)
+
+
+def _show_undone(here: "Workspace", done: "Run") -> None:
     click.echo(f"{done.undoes} is undone. To bring it back: curate undo {done.run_id}")
     standing = here.catalogue.runs_standing()
     later = standing[(standing["run_id"] > done.undoes) & (standing["verb"] != "undo")]
-    if done.counts["verb"] == REDRAW and len(later):
+    if done.counts["verb"] == schema.REDRAW and len(later):
         show.note(
             "Images that came since were dealt beside the draw that is gone: one person may lie on "
             "both sides now, and is left out of training there. curate ingest --resplit draws anew"
@@ -134,7 +174,7 @@ def _briefly(counts: dict[str, object]) -> str:
     return ", ".join(said[:4])
 
 
-def _show_status(view: overview.Overview) -> None:
+def _show_status(view: "Overview") -> None:
     show.facts(f"Workspace {view.workspace}", view.images)
     if view.labels:
         rows = [(name, *cells) for name, cells in view.labels.items()]

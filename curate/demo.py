@@ -18,13 +18,8 @@ SAYS = (
 )
 
 
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default="demo")
-def demo(folder: Path) -> None:
-    """Make a small mined set in FOLDER (default: ./demo) and walk the whole road on it.
-
-    Fetches model files first; after that nothing reaches for the network.
-    """
+def walk(folder: Path) -> None:
+    """Make the demo's workspace in ``folder``, or go on with it, and run verb after verb."""
     for name in assets.ASSETS:
         assets.pull(name)
     here = _small_workspace(folder)

@@ -4,7 +4,7 @@ CurateError                    exit 1
 ├── ConfigError                curate.toml or an option is wrong
 ├── WorkspaceError             no workspace, not writable, or held by another command
 ├── SourceError                a folder or recipe cannot be read, or holds nothing usable
-├── SchemaError                a table does not look as schema.py says
+├── SchemaError                a table does not look as tables.py says
 ├── AssetError                 a model file is missing or has the wrong sha256
 ├── DataError                  there is not enough of the right data to go on
 ├── MissingExtra               an optional dependency is not installed
@@ -34,7 +34,7 @@ class SourceError(CurateError):
 
 
 class SchemaError(CurateError):
-    """A frame or table does not match schema.py."""
+    """A frame or table does not match tables.py."""
 
 
 class AssetError(CurateError):

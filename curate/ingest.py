@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curate import bursts, engine, forget, reading, runs, schema, siblings
+from curate import bursts, engine, forget, reading, runs, schema, siblings, tables
 from curate.reading import Known, Track
 from curate.relate import relate
 from curate.snapshot import NONE, Numbers, Snapshot
@@ -178,7 +178,7 @@ def _batch(
     del known, records  # of a million images they take some hundred MB
     places = _new_places(files, images, snapshot)
     if images.empty:
-        images, pairs, splits = (schema.empty(name) for name in ("images", "pairs", "splits"))
+        images, pairs, splits = (tables.empty(name) for name in ("images", "pairs", "splits"))
         left_out = len(everything) - len(files)
         return Batch(images, given, pairs, splits, places, left_out, faceless)
     images = siblings.told_apart(images, wish.burst, threads=engine.threads(config.threads))
@@ -217,7 +217,7 @@ def _one_row_per_content(fresh: pd.DataFrame, records: pd.DataFrame) -> pd.DataF
         official_split=official.reindex(first.index),
         origin="mined",
     )
-    images = images.reset_index().reindex(columns=schema.TABLES["images"].names)
+    images = images.reset_index().reindex(columns=tables.TABLES["images"].names)
     return _face_as_given(images)
 
 
@@ -252,7 +252,7 @@ def _new_places(files: pd.DataFrame, images: pd.DataFrame, snapshot: Snapshot) -
     seen = set(there[columns].astype("object").fillna("").itertuples(index=False, name=None))
     mine = files[columns].astype("object").fillna("").itertuples(index=False, name=None)
     new = files[[place not in seen for place in mine]]
-    return new.reindex(columns=schema.TABLES["places"].names).drop(columns="run_id")
+    return new.reindex(columns=tables.TABLES["places"].names).drop(columns="run_id")
 
 
 def _label_rows(
@@ -266,7 +266,7 @@ def _label_rows(
         )
         for given in labels
     ]
-    columns = [name for name in schema.TABLES["labels"].names if name != "run_id"]
+    columns = [name for name in tables.TABLES["labels"].names if name != "run_id"]
     said = ["image_id", "task", "part", "label", "attack_type", "source"]
     given = pd.DataFrame(rows, columns=said, dtype=object).drop_duplicates()
     given = given.assign(trusted=trusted)[columns]

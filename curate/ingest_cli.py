@@ -4,22 +4,19 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate import bursts, config, engine, eyewatch, recipes, runs, schema, show, sources
-from curate import ingest as stage
-from curate import resplit as resplitting
-from curate import status as overview
-from curate import workspace as workspaces
-from curate.catalogue import REDRAW
+from curate import schema, show
 from curate.errors import SourceError
 from curate.options import dry_run_option, emit, json_option, opened
-from curate.sources import Item
-from curate.trees import Tree
-from curate.video import Sampling
-from curate.workspace import Workspace
+
+if TYPE_CHECKING:
+    from curate.bursts import Policy
+    from curate.ingest import Ingested, Wish
+    from curate.sources import Item
+    from curate.workspace import Workspace
 
 NOTES = {
     "labels_learnt_late": (
@@ -45,8 +42,10 @@ class BurstPolicy(click.ParamType):  # type: ignore[type-arg]
 
     name = "keep|best|thin:N"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> bursts.Policy:
+    def convert(self, value: Any, param: Any, ctx: Any) -> "Policy":
         """Read the policy or say what it may be."""
+        from curate import bursts
+
         try:
             return value if isinstance(value, bursts.Policy) else bursts.parse(value)
         except ValueError as error:
@@ -73,7 +72,7 @@ class BurstPolicy(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--fps",
     type=click.FloatRange(min=0, min_open=True),
-    default=Sampling.fps,
+    default=2.0,  # as video.Sampling
     show_default=True,
     help="Frames of a video a second that become images; those around a blink always do.",
 )
@@ -85,7 +84,7 @@ class BurstPolicy(click.ParamType):  # type: ignore[type-arg]
 @json_option
 @click.pass_obj
 def ingest(
-    root: Path | None, src: tuple[str, ...], recipe: str, trust: str | None, burst: bursts.Policy,
+    root: Path | None, src: tuple[str, ...], recipe: str, trust: str | None, burst: "Policy",
     fps: float, no_faces: bool, resplit: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Bring images in: quarantine, upright, de-duplicate, split without leaks.
@@ -96,31 +95,38 @@ def ingest(
     """
     if not src and not resplit:
         raise click.UsageError("name a folder of images, or --resplit")
+    from curate import ingest as stage
+    from curate import intake, sources
+
     trees = sources.trees(src)
     here = _workspace_or_new(root, dry_run)
     result: dict[str, Any] = {}
     if src:
-        chosen = _recipe(here, trees, recipe, trust)
-        sampling = Sampling(fps, None if no_faces else eyewatch.closed_in)
-        threads = engine.threads(here.config.threads)
-        items = list(sources.scan(trees, chosen, sampling=sampling, threads=threads))
-        if not items:
-            raise SourceError(f"no files under {', '.join(src)}.\nNext: name a folder of images")
         trusted = (trust or ("given" if recipe != "auto" else "none")) == "given"
         wish = stage.Wish(trusted=trusted, faces=not no_faces, burst=burst, dry_run=dry_run)
+        chosen = intake.recipe(here, trees, recipe, trust)
+        items = intake.items(here, trees, chosen, fps=fps, faces=wish.faces)
+        if not items:
+            raise SourceError(f"no files under {', '.join(src)}.\nNext: name a folder of images")
         done = stage.ingest(here, items, wish, show.track)
         result = asdict(done)
         if not as_json:
             _show_ingested(here, done, items, wish)
     if resplit:
-        result |= {"resplit": _resplit(here, dry_run, as_json)}
+        drawn = intake.resplit(here, dry_run)
+        result |= {"resplit": drawn}
+        if not as_json:
+            _show_resplit(drawn)
     emit(result, as_json, lambda: None)
     if src:
         _check_usable(done, no_faces)
 
 
-def _workspace_or_new(root: Path | None, dry_run: bool) -> Workspace:
+def _workspace_or_new(root: Path | None, dry_run: bool) -> "Workspace":
     """Open the workspace named or above, else make one; for a dry run, one that is thrown away."""
+    from curate import config
+    from curate import workspace as workspaces
+
     place = root or workspaces.nearest(Path.cwd()) or Path.cwd()
     if (place / config.FILENAME).is_file():
         return opened(place)
@@ -131,50 +137,14 @@ def _workspace_or_new(root: Path | None, dry_run: bool) -> Workspace:
     return workspaces.create(place)
 
 
-def _recipe(
-    here: Workspace, trees: Sequence[Tree], name: str, trust: str | None
-) -> recipes.Recipe | None:
-    known = recipes.load_recipes(here)
-    if name == "auto":
-        chosen, why = sources.choose(trees, known)
-        show.note(why)
-        if trust == "given" and chosen is None and "manifest" not in why:
-            show.note("a plain folder carries no labels, so there is nothing to trust")
-        return chosen
-    if name not in known:
-        names = ", ".join(sorted(known)) or "none"
-        raise SourceError(
-            f"no recipe {name!r}; known: {names}.\n"
-            "Next: --recipe auto, or write one under datasets/"
-        )
-    show.note(f"recipe {name}: {known[name].description}")
-    return known[name]
+def _show_resplit(drawn: dict[str, Any]) -> None:
+    run_id = drawn["run_id"]
+    counts = {name: count for name, count in drawn.items() if name != "run_id"}
+    show.facts(f"Splits drawn anew: {run_id}" if run_id else "Would be drawn", counts)
+    show.note("models trained before may have seen what is in dev and test now: retrain them")
 
 
-def _resplit(here: Workspace, dry_run: bool, as_json: bool) -> dict[str, Any]:
-    """Draw the splits anew as a run of its own; return its id and how many images each got."""
-    with runs.start(here, REDRAW, {}) as run:
-        run.recorded = not dry_run
-        earlier = int((here.catalogue.runs_standing()["verb"] == REDRAW).sum())
-        drawn = resplitting.redraw(
-            here.catalogue,
-            fractions=here.config.splits.model_dump(),
-            seed=here.config.seed + earlier + 1,
-        )
-        kept = drawn.loc[~drawn["contamination"], ["image_id", "split"]]
-        counts = {name: int((kept["split"] == name).sum()) for name in schema.SPLITS}
-        run.counts = counts | {"contamination": int(drawn["contamination"].sum())}
-        if kept.empty:
-            raise SourceError("nothing is on record to be split.\nNext: curate ingest FOLDER")
-        if run.recorded:
-            run.append("splits", kept)
-    if not as_json:
-        show.facts("Would be drawn" if dry_run else f"Splits drawn anew: {run.run_id}", run.counts)
-        show.note("models trained before may have seen what is in dev and test now: retrain them")
-    return {"run_id": "" if dry_run else run.run_id, **run.counts}
-
-
-def _check_usable(done: stage.Ingested, no_faces: bool) -> None:
+def _check_usable(done: "Ingested", no_faces: bool) -> None:
     if done.new == done.files and done.unusable == done.new:
         what = "an image" if no_faces else "an image with a face"
         raise SourceError(
@@ -184,7 +154,7 @@ def _check_usable(done: stage.Ingested, no_faces: bool) -> None:
 
 
 def _show_ingested(
-    here: Workspace, done: stage.Ingested, items: Sequence[Item], wish: stage.Wish
+    here: "Workspace", done: "Ingested", items: "Sequence[Item]", wish: "Wish"
 ) -> None:
     if not (done.run_id or wish.dry_run):
         left_out = done.counts["forgotten"]
@@ -211,17 +181,19 @@ def _show_ingested(
     if done.new and not wish.trusted and any(item.labels for item in items):
         show.note("labels not trusted (--trust given trusts them): nothing goes to dev or test")
     if done.run_id:
-        step = overview.overview(here).next_steps[0] if done.unusable < done.new else ""
+        from curate.status import overview
+
+        step = overview(here).next_steps[0] if done.unusable < done.new else ""
         show.next_steps(step, f"curate undo {done.run_id}   takes this back")
 
 
-def _show_notes(done: stage.Ingested) -> None:
+def _show_notes(done: "Ingested") -> None:
     for name, text in NOTES.items():
         if done.counts.get(name):
             show.note(text.format(n=done.counts[name]))
 
 
-def _first_of_each_class(items: Sequence[Item]) -> list[tuple[object, ...]]:
+def _first_of_each_class(items: "Sequence[Item]") -> list[tuple[object, ...]]:
     first: dict[tuple[object, ...], Item] = {}
     for item in items:
         first.setdefault((item.labels, item.split), item)
@@ -231,7 +203,7 @@ def _first_of_each_class(items: Sequence[Item]) -> list[tuple[object, ...]]:
     ]
 
 
-def _said(item: Item) -> str:
+def _said(item: "Item") -> str:
     """Return the labels of an item in a few words."""
     return ", ".join(
         " ".join(word for word in (given.part, given.label, given.attack_type) if word)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate import schema
+from curate import schema, tables
 from curate.catalogue import Catalogue
 from curate.snapshot import NONE, Snapshot
 
@@ -202,7 +202,7 @@ def latest_soft(catalogue: Catalogue, task: str, part: str = "") -> pd.DataFrame
     """
     snapshot = Snapshot(catalogue)
     rows = np.sort(Said(snapshot, task, part).soft_rows)
-    found = snapshot.table("soft_labels", schema.TABLES["soft_labels"].names)
+    found = snapshot.table("soft_labels", tables.TABLES["soft_labels"].names)
     frame: pd.DataFrame = _plain(found.take(pa.array(rows[rows != NONE]))).to_pandas()
     return frame
 

@@ -1,15 +1,17 @@
-"""Options and arguments that several commands share."""
+"""Options and arguments that several commands share; imported by every `--help`, so light."""
 
 import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate import workspace as workspaces
-from curate.workspace import Workspace
+from curate import schema
+
+if TYPE_CHECKING:
+    from curate.workspace import Workspace
 
 Command = Callable[..., Any]
 
@@ -18,7 +20,7 @@ dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Say what would be done; write nothing."
 )
 task_option = click.option(
-    "--task", type=click.Choice(["liveness", "eyes", "occlusion"]), default="liveness",
+    "--task", type=click.Choice(schema.TASKS), default=schema.TASKS[0],
     show_default=True, help="What is labelled.",
 )  # fmt: skip
 
@@ -34,12 +36,14 @@ def with_workspace(command: Command) -> Command:
     return wrapped
 
 
-def opened(root: Path | None) -> Workspace:
+def opened(root: Path | None) -> "Workspace":
     """Open the workspace named, else the nearest one above the current folder.
 
     Raises:
         WorkspaceError: there is none.
     """
+    from curate import workspace as workspaces
+
     return workspaces.open_at(root or workspaces.nearest(Path.cwd()) or Path.cwd())
 
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import click
 import jinja2
 import numpy as np
 import pandas as pd
@@ -25,27 +24,11 @@ from curate import (
 )
 from curate.crops import Row, read_stored, read_upright, shrunk
 from curate.errors import SourceError
-from curate.options import emit, json_option, with_workspace
 from curate.status import overview
 from curate.workspace import Workspace
 
 SHEET = 12  # examples on a contact sheet
 SIDE = 180  # pixels of the longer side of a thumbnail
-
-
-@click.command()
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Default: report.html in the workspace.",
-)
-@json_option
-@with_workspace
-def report(here: Workspace, output: Path | None, as_json: bool) -> None:
-    """Write one self-contained HTML page: what came in, what was thrown out and why, the models."""
-    target = output or here.root / "report.html"
-    write(here, target)
-    emit({"report": str(target)}, as_json, lambda: click.echo(f"Report: {target}"))
 
 
 def write(here: Workspace, target: Path) -> None:

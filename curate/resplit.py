@@ -18,7 +18,7 @@ def redraw(
 
     The rules are those of `splits.assign`. Images that were quarantined as contamination take part,
     and labels learnt since count: what a person decided, else the trusted label. Written as rows
-    of `splits` by a run of verb catalogue.REDRAW (those without contamination), the draw hides all
+    of `splits` by a run of verb schema.REDRAW (those without contamination), the draw hides all
     earlier ones, until it is undone.
 
     Raises:

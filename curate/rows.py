@@ -12,7 +12,7 @@ import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from numpy.typing import NDArray
 
-from curate import schema
+from curate import tables
 
 AT_ONCE = 2**16  # rows
 WHOLE = 60  # letters of a run id from which the statistics of a file may hold only its beginning
@@ -55,7 +55,7 @@ class Rows:
 
     def __init__(self, found: Sequence[Part], table: str, order: Sequence[str]) -> None:
         """Read ``found``, of which rows of runs that are not in ``order`` are not visible."""
-        self._schema, self._run_column = schema.TABLES[table], schema.RUN_COLUMN.get(table, "")
+        self._schema, self._run_column = tables.TABLES[table], tables.RUN_COLUMN.get(table, "")
         rank = {run: rank for rank, run in enumerate(order)}
         self._parts = [part for part in found if not part.run or part.run in rank]
         self._stretches = self._visible(rank) if self._run_column else None

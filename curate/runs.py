@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate import __version__, schema
+from curate import __version__, tables
 from curate.errors import DataError
 from curate.workspace import Workspace
 
@@ -34,7 +34,7 @@ class Run:
     def append(self, table: str, frame: pd.DataFrame) -> int:
         """Append ``frame`` to ``table`` under this run; return the number of rows."""
         return self.workspace.catalogue.append(
-            table, frame.assign(**{schema.RUN_COLUMN[table]: self.run_id})
+            table, frame.assign(**{tables.RUN_COLUMN[table]: self.run_id})
         )
 
 

@@ -88,3 +88,8 @@ def _cell(value: object) -> Text:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return Text(str(value))
     return Text(f"{value:,}" if isinstance(value, int) else f"{value:.3g}")
+
+
+def for_task(task: str) -> str:
+    """Return the option that chooses ``task``, after a blank; "" for liveness, the default."""
+    return "" if task == "liveness" else f" --task {task}"

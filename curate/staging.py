@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate import schema
+from curate import tables
 
 PART_SECONDS = 2.0  # of work a kill may cost
 KEY = ("uri", "bytes", "mtime_ns")  # while these hold, so does the record
@@ -30,9 +30,9 @@ class Staging:
 
         As Arrow they take a fraction of the memory that dicts would: bench_ingest measures it.
         """
-        names = list(columns or schema.TABLES["images"].names)
+        names = list(columns or tables.TABLES["images"].names)
         files = sorted(self.folder.glob("*.parquet"))
-        empty = schema.TABLES["images"].empty_table().select(names)
+        empty = tables.TABLES["images"].empty_table().select(names)
         return pa.concat_tables([empty, *(pq.read_table(file, columns=names) for file in files)])
 
     def add(self, record: dict[str, Any]) -> None:
@@ -48,7 +48,7 @@ class Staging:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         part = self.folder / f"{len(list(self.folder.glob('*.parquet'))):06d}.parquet"
-        rows = schema.conform("images", pd.DataFrame(self._pending))
+        rows = tables.conform("images", pd.DataFrame(self._pending))
         pq.write_table(rows, part.with_suffix(".tmp"))
         part.with_suffix(".tmp").replace(part)
         self._pending.clear()

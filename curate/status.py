@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from curate import champions, groups, schema
-from curate.catalogue import REDRAW
 from curate.labels import CLASH, Said
 from curate.snapshot import NONE, Snapshot
 from curate.usable import usable
@@ -51,7 +50,7 @@ def overview(workspace: Workspace) -> Overview:
         champion=str(champion.folder) if champion else "",
         runs=[_run_row(row) for row in runs.tail(RUNS).to_dict("records")],
         batches=_batches(snapshot, images),
-        redrawn=next(iter(runs.loc[runs["verb"] == REDRAW, "run_id"][::-1]), ""),
+        redrawn=next(iter(runs.loc[runs["verb"] == schema.REDRAW, "run_id"][::-1]), ""),
         next_steps=_next(runs, queues, images, sum(train for train, _, _ in labels.values())),
     )
 

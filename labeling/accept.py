@@ -109,9 +109,8 @@ def presentations(
 
 def _contradicted(frame: pd.DataFrame, words: "pd.Series[str]") -> NDArray[np.bool_]:
     """Return (N,) bool: the given label is of the other side, or contradicts itself."""
-    said = pd.Series(words.to_numpy(object), frame.index, dtype=object)
-    side = said.str.partition("/")[0] if len(said) else said
-    other: NDArray[np.bool_] = (
-        said.notna() & ((side != frame["label"]) | (said == labels.CONFLICT))
-    ).to_numpy(bool)
+    code, known = pd.factorize(words.to_numpy(object))
+    side = np.array([*(word.partition("/")[0] for word in known), None], object)[code]
+    clash = np.array([*(word == labels.CONFLICT for word in known), False])[code]
+    other: NDArray[np.bool_] = (code >= 0) & (clash | (side != frame["label"].to_numpy(object)))
     return other

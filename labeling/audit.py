@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate import labels, runs
+from curate import labels, runs, show
 from curate.errors import DataError
 from curate.runs import Run
 from curate.workspace import Workspace
@@ -64,6 +64,7 @@ def audit(here: Workspace, task: str, terms: Terms, *, dry_run: bool) -> Audited
         DataError: no softlabel run of the task stands, it accepted nothing, or it was audited.
     """
     inputs: dict[str, Any] = {"task": task}
+    again = show.for_task(task)
     with runs.start(here, "audit", inputs) as run:
         run.recorded = False
         softlabelled = _last(here, task)
@@ -71,7 +72,7 @@ def audit(here: Workspace, task: str, terms: Terms, *, dry_run: bool) -> Audited
         if "judged" in mine:
             raise DataError(
                 f"{softlabelled} is audited: {mine['judged']['state']}.\n"
-                "Next: curate softlabel, then curate audit"
+                f"Next: curate softlabel{again}, then curate audit{again}"
             )
         if "drawn" in mine:
             return _judge(here, run, softlabelled, mine["drawn"], dry_run)
@@ -84,7 +85,8 @@ def _draw(
     accepted = _accepted(here, softlabelled)
     if accepted.empty:
         raise DataError(
-            f"{softlabelled} accepted no label.\nNext: curate softlabel --threshold 0.9"
+            f"{softlabelled} accepted no label.\n"
+            f"Next: curate softlabel{show.for_task(task)} --threshold 0.9"
         )
     sample = accepted.sample(min(terms.n, len(accepted)), random_state=here.config.seed)
     run.recorded = not dry_run
@@ -147,7 +149,10 @@ def _last(here: Workspace, task: str) -> str:
     for row in runs.of_verb(here, "softlabel")[::-1]:
         if row["inputs"].get("task", "liveness") == task and row["state"] == "done":
             return str(row["run_id"])
-    raise DataError(f"no softlabel run of {task} stands.\nNext: curate softlabel --threshold 0.9")
+    raise DataError(
+        f"no softlabel run of {task} stands.\n"
+        f"Next: curate softlabel{show.for_task(task)} --threshold 0.9"
+    )
 
 
 def _audits(here: Workspace, softlabelled: str) -> dict[str, dict[str, Any]]:

@@ -1,15 +1,17 @@
 """`curate audit`: how wrong accepted labels are, by a random sample that people decide."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from curate import show
 from curate.errors import ConfigError, GateRefused
 from curate.options import dry_run_option, emit, json_option, task_option, with_workspace
-from curate.workspace import Workspace
-from labeling.audit import Audited, Terms
-from labeling.audit import audit as stage
+
+if TYPE_CHECKING:
+    from curate.workspace import Workspace
+    from labeling.audit import Audited
 
 
 @click.command()
@@ -29,7 +31,7 @@ from labeling.audit import audit as stage
 @json_option
 @with_workspace
 def audit(
-    here: Workspace,
+    here: "Workspace",
     task: str,
     n: int,
     max_error: float,
@@ -49,11 +51,9 @@ def audit(
             raise ConfigError(
                 f"--{name} {value} must lie between 0 and 1.\nNext: --{name} {default}"
             )
-    if task != "liveness":
-        raise ConfigError(
-            f"an audit is decided in the App, which does not show {task} yet.\n"
-            "Next: curate audit --task liveness"
-        )
+    from labeling.audit import Terms
+    from labeling.audit import audit as stage
+
     done = stage(here, task, Terms(n, max_error, confidence), dry_run=dry_run)
     emit(asdict(done), as_json, lambda: _show(done))
     if done.state == "withdrawn":
@@ -62,11 +62,12 @@ def audit(
             f"all are, more than {done.max_error:.1%}: {done.of} "
             f"{'would be' if dry_run else 'is'} withdrawn, and an earlier softlabel run counts "
             "again where one stands.\n"
-            "Next: curate softlabel --threshold 0.99: it now learns from what you decided"
+            f"Next: curate softlabel{show.for_task(task)} --threshold 0.99: it now learns from "
+            "what you decided"
         )
 
 
-def _show(done: Audited) -> None:
+def _show(done: "Audited") -> None:
     title = {
         "drawn": f"Audit drawn: {done.sample} of {done.accepted} accepted labels",
         "waiting": f"Audit waits: {done.decided} of {done.sample} are decided",
@@ -84,9 +85,9 @@ def _show(done: Audited) -> None:
             "allowed": f"{done.max_error:.1%} at {done.confidence:.0%} confidence",
         },
     )
-    waits = done.state in ("drawn", "waiting")
+    task, waits = show.for_task(done.task), done.state in ("drawn", "waiting")
     show.next_steps(
-        "curate review --queue audit   then curate audit again" if waits else "",
+        f"curate review{task} --queue audit   then curate audit{task} again" if waits else "",
         f"curate undo {done.drawn}   draws anew, under other terms" if waits and done.drawn else "",
         "curate retrain" if done.state == "certified" else "",
     )

@@ -10,9 +10,9 @@ import click
 from curate import schema, show
 from curate.errors import ConfigError, DataError, GateRefused, require
 from curate.options import dry_run_option, emit, json_option, with_workspace
-from curate.workspace import Workspace
 
 if TYPE_CHECKING:
+    from curate.workspace import Workspace
     from labeling.softlabel import Labelled, Wish
 
 NEEDED = ("torch", "timm", "sklearn")
@@ -73,7 +73,7 @@ _MORE = (
 @json_option
 @with_workspace
 def softlabel(
-    here: Workspace,
+    here: "Workspace",
     threshold: float | None,
     max_error: float | None,
     confidence: float,
@@ -111,7 +111,7 @@ def softlabel(
 
     if max_error is None and threshold is None:
         threshold = DEFAULT
-    refused, failed, asked = [], [], False
+    refused, failed, asked = [], [], []
     for name in tasks:
         wish = Wish(name, teacher, threshold, max_error, confidence,
                     certify == "directions", dry_run)  # fmt: skip
@@ -122,14 +122,14 @@ def softlabel(
             continue
         emit(asdict(done), as_json, partial(_show, done, wish))
         refused += [f"{name}: {done.refused}"] if done.refused else []
-        asked |= bool(done.audit)
+        asked += [f"curate review{show.for_task(name)} --queue audit"] if done.audit else []
     if failed:
         raise failed[0]
     if refused:
         raise GateRefused(
             "; ".join(refused)
             + ".\nNothing was accepted; labels of earlier runs stand.\n"
-            + ("Next: curate review --queue audit" if asked else _MORE)
+            + (f"Next: {', '.join(asked)}" if asked else _MORE)
             + ", or curate softlabel --threshold 0.9 and then curate audit"
         )
 
@@ -146,7 +146,7 @@ def _show(done: "Labelled", wish: "Wish") -> None:
         else "Nothing new"
     )
     share = f"{accepted / done.pool:.0%}" if done.pool else "0%"
-    seen = done.task == "liveness"  # the App shows no other task yet
+    task = show.for_task(done.task)
     at = f" at {done.threshold:.4g}" if done.threshold else ""
     show.table(
         f"{verb}: {done.task}, {accepted} of {done.pool} accepted ({share}){at}",
@@ -159,10 +159,10 @@ def _show(done: "Labelled", wish: "Wish") -> None:
     for note in done.notes:
         show.note(note[0].upper() + note[1:] + ".")
     show.next_steps(
-        f"curate review   {review} wait" if seen and review and not done.refused else "",
-        f"curate review --queue audit   {done.audit} to label first" if seen and done.audit else "",
-        "curate audit --n 300   a bound that needs no dev"
-        if seen and accepted and not done.refused
+        f"curate review{task}   {review} wait" if review and not done.refused else "",
+        f"curate review{task} --queue audit   {done.audit} to label first" if done.audit else "",
+        f"curate audit{task} --n 300   a bound that needs no dev"
+        if accepted and not done.refused
         else "",
         "" if done.refused else "curate retrain",
     )
@@ -191,7 +191,7 @@ def _show_bounds(done: "Labelled", wish: "Wish") -> None:
         )
 
 
-def _labelled_tasks(here: Workspace) -> list[str]:
+def _labelled_tasks(here: "Workspace") -> list[str]:
     """Return the tasks that have a trusted label or a decision."""
     given = here.catalogue.read("labels", ["task", "trusted"])
     decided = here.catalogue.read("decisions", ["task", "label"])
@@ -225,7 +225,7 @@ def _check_shares(max_error: float | None, confidence: float) -> None:
         )
 
 
-def _explain(here: Workspace, image: str, as_json: bool) -> None:
+def _explain(here: "Workspace", image: str, as_json: bool) -> None:
     from labeling.explain import history
 
     found = history(here, image)

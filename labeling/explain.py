@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate import labels, places, schema
+from curate import labels, places, tables
 from curate.catalogue import Catalogue
 from curate.crops import listed
 from curate.errors import DataError
@@ -69,7 +69,7 @@ def _named(catalogue: Catalogue, image: str) -> tuple[str, str]:
 
 def _rows(catalogue: Catalogue, table: str, image_id: str) -> pd.DataFrame:
     """Return what ``table`` says of the image, undone runs included, as one kind of row."""
-    rows = catalogue.read_undone_too(table, schema.TABLES[table].names)
+    rows = catalogue.read_undone_too(table, tables.TABLES[table].names)
     return rows[rows["image_id"] == image_id].assign(table=table)
 
 

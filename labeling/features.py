@@ -7,7 +7,7 @@ that the end has learnt to ignore: among attacks of one camera it erred a tenth 
 """
 
 import ctypes
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +21,17 @@ from curate import backbones, engine
 from curate.config import Softlabel
 from curate.crops import face_crop
 from curate.embeddings import Cache
+from curate.parts import eye_crop, region_crop, whole_crop
 from curate.workspace import Workspace
-from labeling.parts import eye_crop, region_crop, whole_crop
 
 Crop = NDArray[np.uint8]
+Features = NDArray[np.float32]
+Block = tuple[NDArray[np.int64], dict[str, Features]]  # rows (b,), name -> (b, D)
 
 LAYERS = ("final", "middle")
 BATCH = 16  # crops in one forward pass; larger ones gained nothing on a CPU
 PART = 256  # images whose features a kill may cost
+BLOCK = 2048  # units whose features are in memory at once: of a pool as large as one likes
 
 Track = Callable[[Iterable[Any], int, str], Iterator[Any]]
 
@@ -72,39 +75,79 @@ def _part(settings: Softlabel, what: str, cut: Callable[..., Crop], size: int) -
     return View(name, lambda row: cut(row, row["part"], size=size), True)
 
 
+def names(seen: list[View], layers: Iterable[str] = LAYERS) -> list[str]:
+    """Return what `features` calls ``layers`` of views: "<layer> of <view>"."""
+    return [f"{layer} of {view.name}" for view in seen for layer in layers]
+
+
 def features(
     workspace: Workspace,
     units: pd.DataFrame,
     seen: list[View],
     track: Track,
     *,
-    layers: tuple[str, ...] = LAYERS,
-) -> dict[str, NDArray[np.float32]]:
-    """Return "<layer> of <view>" -> (len(units), D) float32, in the order of ``units``.
+    wanted: Collection[str] | None = None,
+) -> dict[str, Features]:
+    """Return each of ``wanted``, by default all `names` -> (len(units), D) float32.
 
     Raises:
         SourceError: an original is gone.
         AssetError: the backbone's weights are not here.
     """
-    found: dict[str, NDArray[np.float32]] = {}
-    for part, mine in units.groupby("part").indices.items():
-        rows = units.iloc[mine]
-        for view in seen:
-            name = str(part) if view.by_part else ""
-            caches = {layer: _cache(workspace, view, layer, name) for layer in LAYERS}
-            _compute(workspace, rows, view, list(caches.values()), track)
-            for layer in layers:
-                values = caches[layer].matrix(rows["image_id"].tolist())
-                empty = np.empty((len(units), values.shape[1]), np.float32)
-                found.setdefault(f"{layer} of {view.name}", empty)[mine] = values
+    return stacked(blocks(workspace, units, seen, track, wanted=wanted), len(units))
+
+
+def stacked(every: Iterable[Block], count: int) -> dict[str, Features]:
+    """Return the features of all ``count`` rows that ``every`` block is a part of."""
+    found: dict[str, Features] = {}
+    for rows, block in every:
+        for name, values in block.items():
+            if name not in found:
+                found[name] = np.empty((count, values.shape[1]), np.float32)
+            found[name][rows] = values
     return found
+
+
+def blocks(
+    workspace: Workspace,
+    units: pd.DataFrame,
+    seen: list[View],
+    track: Track,
+    *,
+    wanted: Collection[str] | None = None,
+) -> Iterator[Block]:
+    """Yield `features` of at most BLOCK units at a time, and which rows of ``units`` they are.
+
+    In the order in which they lie on disk, so that memory does not grow with ``units``. Of what is
+    not wanted nothing is read, but what was never computed is, for all layers of ``seen``.
+    """
+    read = names(seen) if wanted is None else wanted
+    for part, mine in units.groupby("part").indices.items():
+        mine = np.asarray(mine)
+        rows, ids = units.iloc[mine], units["image_id"].iloc[mine].tolist()
+        caches: dict[str, Cache] = {}
+        for view in seen:
+            both = [_cache(workspace, view, at, str(part) * view.by_part) for at in LAYERS]
+            _compute(workspace, rows, view, both, track)
+            caches |= dict(zip(names([view]), both, strict=True))
+        places = {name: caches[name].places(ids) for name in caches if name in read}
+        order = np.argsort(next(iter(places.values()), mine), kind="stable")
+        for start in range(0, len(order), BLOCK):
+            at = order[start : start + BLOCK]
+            yield mine[at], {n: _plain(caches[n].rows(where[at])) for n, where in places.items()}
+
+
+def _plain(values: NDArray[np.floating]) -> Features:
+    """Return float32; torch converts half precision ten times as fast as numpy."""
+    plain: Features = torch.from_numpy(values).float().numpy()
+    return plain
 
 
 def _compute(
     workspace: Workspace, units: pd.DataFrame, view: View, caches: list[Cache], track: Track
 ) -> None:
-    have = set.intersection(*(cache.ids() for cache in caches))
-    lacking = np.array([image_id not in have for image_id in units["image_id"].tolist()], bool)
+    ids = units["image_id"].tolist()
+    lacking = np.any([cache.places(ids) < 0 for cache in caches], axis=0)
     if not lacking.any():
         return
     missing = units[lacking].drop_duplicates("image_id")
@@ -124,7 +167,7 @@ class Extractor:
         """Load timm's ``backbone``; see `backbones.create` for what may go wrong."""
         _keep_memory()
         self._device = backbones.device()
-        model: Any = backbones.create(backbone).eval().to(self._device)
+        model: Any = backbones.folded(backbones.create(backbone).eval()).to(self._device)
         self._model = model.to(memory_format=torch.channels_last)
         config = model.pretrained_cfg
         self._mean = torch.tensor(config["mean"], device=self._device).view(1, 3, 1, 1) * 255
@@ -147,8 +190,15 @@ class Extractor:
 
 
 def _moments(stage: Tensor) -> tuple[Tensor, Tensor]:
-    deviation, mean = torch.std_mean(stage, dim=(2, 3), correction=0)
-    return mean, deviation
+    """Return (B, C) mean and deviation of each channel of (B, C, H, W).
+
+    From sums of squares, in half the time of torch.std_mean. On photographs of faces it is within
+    1.4e-4 of that, a quarter of the step at which features are kept.
+    """
+    pixels = stage.permute(0, 2, 3, 1).flatten(1, 2)
+    mean = pixels.mean(dim=1)
+    square = torch.einsum("bpc,bpc->bc", pixels, pixels) / pixels.shape[1]
+    return mean, (square - mean**2).clamp_min(0).sqrt()
 
 
 def _keep_memory() -> None:

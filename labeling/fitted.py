@@ -4,7 +4,7 @@ Liveness looks at the face at several scales; eyes at each eye; occlusion at the
 head for each region.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from curate import schema
 from curate.workspace import Workspace
 from labeling import head
-from labeling.features import Track, features, views
+from labeling.features import Block, Track, blocks, names, stacked, views
 from labeling.head import SCORES, Head, Known
 
 DECIDED = 20.0  # at most so much more a person's decision counts than a label that came with data
 
 Floats = NDArray[np.float64]
 Scores = Callable[[pd.DataFrame], NDArray[np.float32]]  # units -> (N, K) of trained networks
+Blocks = Callable[[pd.DataFrame, Collection[str]], Iterator[Block]]  # units, sources that are read
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,18 @@ class Fitted:
     name: str
     task: str
     heads: dict[str, Head]
-    sources: Callable[[pd.DataFrame], head.Sources]
+    blocks: Blocks
 
     def probabilities(self, units: pd.DataFrame) -> Floats:
         """Return (N, C) over schema.CLASSES_OF, out of fold for whom it learnt from."""
         found = np.full((len(units), len(schema.CLASSES_OF[self.task])), np.nan)
-        kinds = units["part"].map(lambda part: kind_of(self.task, part)).to_numpy(object)
+        kinds = _kinds(units, self.task)
         for kind, fitted in self.heads.items():
-            rows = np.flatnonzero(kinds == kind)
-            if len(rows):
-                mine = units.iloc[rows]
-                groups = mine["group"].to_numpy(object)
-                logits = fitted.logits(self.sources(mine), groups)
-                found[rows] = spread(logits, fitted.classes, self.task)
+            mine = np.flatnonzero(kinds == kind)
+            groups = units["group"].to_numpy(object)[mine]
+            for rows, sources in self.blocks(units.iloc[mine], fitted.needs):
+                logits = fitted.logits(sources, groups[rows])
+                found[mine[rows]] = spread(logits, fitted.classes, self.task)
         return found
 
     def about(self) -> dict[str, object]:
@@ -68,35 +68,67 @@ def fit(
 ) -> Fitted:
     """Fit on ``learn``, units with a class, and ``scores`` of trained networks where there are any.
 
+    A part of which nothing can be told apart has no head, as long as another one has.
+
     Raises:
-        DataError: one class only, a class of one group of people only, or a feature is NaN.
+        OneSided: one class only, or a class of one group of people only.
+        DataError: a feature is NaN.
         SourceError: an original is gone.
         AssetError: the backbone's weights are not here.
     """
     settings = here.config.softlabel
 
-    def sources(units: pd.DataFrame) -> head.Sources:
-        found = dict(_seen(here, task, units, track))
-        return found | ({SCORES: scores(units)} if scores else {})
+    def offered(units: pd.DataFrame, wanted: Collection[str] | None = None) -> Iterator[Block]:
+        told = scores(units) if scores and len(units) else None
+        for rows, seen in _seen(here, task, units, track, wanted):
+            yield rows, seen if told is None else seen | {SCORES: told[rows]}
 
-    heads = {}
-    kinds = learn["part"].map(lambda part: kind_of(task, part))
-    for kind, units in learn.groupby(kinds, sort=False):
+    heads, faults = {}, []
+    for kind, units in learn.groupby(_kinds(learn, task), sort=False):
+        units = _learnable(units, task)
         known = Known(
             units["class"].to_numpy(object),
             units["group"].to_numpy(object),
             units["clip_id"].to_numpy(object),
             weights(units, task),
         )
-        heads[str(kind)] = head.fit(
-            sources(units), known, folds=settings.folds, seed=here.config.seed
-        )
-    return Fitted(name, task, heads, sources)
+        seen = stacked(offered(units), len(units))
+        try:
+            heads[str(kind)] = head.fit(seen, known, folds=settings.folds, seed=here.config.seed)
+        except head.OneSided as fault:
+            faults.append(fault)
+    if not heads:
+        raise faults[0]
+    return Fitted(name, task, heads, offered)
 
 
 def kind_of(task: str, part: str) -> str:
     """Return what shares a head: both eyes do, regions of the face do not."""
     return "eye" if task == "eyes" else part
+
+
+def _kinds(units: pd.DataFrame, task: str) -> NDArray[np.object_]:
+    """Return (N,) `kind_of`."""
+    known = {part: kind_of(task, part) for part in units["part"].unique()}
+    return units["part"].map(known).to_numpy(object)
+
+
+def _learnable(units: pd.DataFrame, task: str) -> pd.DataFrame:
+    """Return ``units``, an attack type that one group alone shows among those of unknown type.
+
+    No head could name the type of that group out of fold. Left out where that makes one group too.
+    """
+    if task != "liveness":
+        return units
+    named = units.assign(**{"class": units["class"].where(_shared(units), "unknown")})
+    rest = named[_shared(named)]
+    return rest if rest["class"].nunique() > 1 else units
+
+
+def _shared(units: pd.DataFrame) -> "pd.Series[bool]":
+    """Tell of which units the class is bona fide, or shown by two groups or more."""
+    groups: pd.Series[int] = units.groupby("class")["group"].transform("nunique")
+    return (groups > 1) | (units["class"] == schema.BONAFIDE)
 
 
 def weights(units: pd.DataFrame, task: str) -> Floats:
@@ -118,16 +150,20 @@ def weights(units: pd.DataFrame, task: str) -> Floats:
     return np.asarray(each / each.mean())
 
 
-def _seen(here: Workspace, task: str, units: pd.DataFrame, track: Track) -> head.Sources:
-    """Return the features offered: of a part the middle layers alone, side by side.
+def _seen(
+    here: Workspace, task: str, units: pd.DataFrame, track: Track, wanted: Collection[str] | None
+) -> Iterator[Block]:
+    """Yield those of the features offered that are wanted, by default all.
 
-    Of parts no other choice measured better, with bench_parts.py.
+    Of a part the middle layers alone, side by side: no other choice measured better, with
+    bench_parts.py.
     """
     seen = views(here.config.softlabel, task)
     if task == "liveness":
-        return features(here, units, seen, track)
-    middle = features(here, units, seen, track, layers=("middle",))
-    return {"middle of the part": np.hstack(list(middle.values()))}
+        yield from blocks(here, units, seen, track, wanted=wanted)
+        return
+    for rows, middle in blocks(here, units, seen, track, wanted=names(seen, ["middle"])):
+        yield rows, {"middle of the part": np.hstack(list(middle.values()))}
 
 
 def spread(logits: Floats, classes: tuple[str, ...], task: str) -> Floats:

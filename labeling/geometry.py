@@ -22,9 +22,9 @@ from curate.embeddings import Cache
 from curate.errors import ConfigError
 from curate.eyes import closed
 from curate.landmarks import LandmarkReader, Landmarks
+from curate.parts import RADII, REGIONS, Crop, axes
 from curate.workspace import Workspace
 from labeling.features import Track
-from labeling.parts import REGIONS, Crop, axes
 
 VERSION = 1  # of the evidence: another number names another cache
 CHUNK = 256  # images whose evidence a kill may cost
@@ -40,14 +40,6 @@ SHUT = (-15.44, 36.15, -22.45)
 UNIT = 40.0  # pixels between the eyes in the upright face in which regions are measured
 CANVAS = (116, 96)  # its height and width
 ORIGIN = (48.0, 40.0)  # x, y in it of the point between the eyes
-RADII = {  # of the ellipse of a region, in units
-    "left_eye": (0.26, 0.16),
-    "right_eye": (0.26, 0.16),
-    "nose": (0.22, 0.25),
-    "mouth": (0.35, 0.17),
-    "chin": (0.34, 0.18),
-    "forehead": (0.55, 0.22),
-}
 # Where skin shows above a mask: between the eyes, on the bridge of the nose, under the eyes, above.
 SKIN = ((0.0, -0.15), (0.0, 0.2), (-0.45, 0.28), (0.45, 0.28), (0.0, -0.5))
 SKIN_RADII = (0.16, 0.09)

@@ -6,7 +6,7 @@ by log loss out of fold, on presentations rather than frames.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -26,11 +26,14 @@ MOST = 6000  # rows learnt from
 EVERY = "mean of all"
 SCORES = "scores"  # the source that is a few scores of trained networks, joined to each other one
 LOUDER = 8.0  # by how much a score outweighs one of a thousand features, or it would go unheard
-BLOCK = 16384  # rows scaled at a time
 
 Floats = NDArray[np.floating]
 Names = NDArray[np.object_]
 Sources = Mapping[str, Floats]  # name -> (N, D)
+
+
+class OneSided(DataError):
+    """What is known shows one class only, or a class on one person: nothing can be told apart."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +55,22 @@ class Known:
 
 @dataclass(frozen=True)
 class Scale:
-    """How features of one source are brought to one size: standardised, clipped, made louder."""
+    """How features of one source are brought to one size: standardised and clipped."""
 
     mean: Floats
-    size: Floats
-    gain: Floats
+    rate: Floats
 
     @classmethod
-    def of(cls, values: Floats, gain: Floats) -> "Scale":
+    def of(cls, values: Floats) -> "Scale":
         """Take the mean and the deviation of (N, D) ``values``."""
-        return cls(values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6), gain)
+        mean, size = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6)
+        return cls(np.asarray(mean, np.float32), np.asarray(1 / size, np.float32))
 
-    def __call__(self, values: Floats) -> Floats:
-        """Return (N, D) float32."""
-        seen = np.clip((values - self.mean) / self.size, -CLIP, CLIP) * self.gain
-        return np.asarray(seen, np.float32)
+    def __call__(self, values: Floats) -> NDArray[np.float32]:
+        """Return (N, D)."""
+        seen = np.subtract(values, self.mean, dtype=np.float32)
+        seen *= self.rate
+        return np.clip(seen, -CLIP, CLIP, out=seen)
 
 
 @dataclass(frozen=True)
@@ -84,14 +88,10 @@ class Linear:
 
     def logits(self, features: Floats, fold: Floats) -> NDArray[np.float64]:
         """Return (N, C) logits; ``fold`` (N,) chooses the map, NaN the mean of all."""
-        found = np.empty((len(features), self.bias.shape[1]))
-        for start in range(0, len(features), BLOCK):
-            rows = slice(start, start + BLOCK)
-            seen = self.scale(features[rows])
-            found[rows] = seen @ self.weights.mean(axis=0) + self.bias.mean(axis=0)
-            for k in np.unique(fold[rows][~np.isnan(fold[rows])]).astype(int):
-                mine = np.flatnonzero(fold[rows] == k)
-                found[start + mine] = seen[mine] @ self.weights[k] + self.bias[k]
+        seen = self.scale(features)
+        found = np.asarray(seen @ self.weights.mean(axis=0) + self.bias.mean(axis=0), np.float64)
+        for k in np.unique(fold[~np.isnan(fold)]).astype(int):
+            found[fold == k] = seen[fold == k] @ self.weights[k] + self.bias[k]
         return found
 
 
@@ -139,7 +139,8 @@ def fit(sources: Sources, known: Known, *, folds: int, seed: int) -> Head:
     """Fit on ``sources`` of the same N rows.
 
     Raises:
-        DataError: fewer than two classes, or a class with fewer than two groups; a feature is NaN.
+        OneSided: fewer than two classes, or a class with fewer than two groups.
+        DataError: a feature is NaN.
     """
     _check(sources)
     classes = tuple(sorted(set(known.classes)))
@@ -187,39 +188,40 @@ def _tried(
     known: Known,
 ) -> _Trial:
     """Return the best of STRENGTHS for one source."""
-    scale = Scale.of(values, gain)
-    seen = scale(values)
+    scale = Scale.of(values)
+    seen = scale(values) * gain
+    # An L2 penalty does not see rotations, so where rows are fewer than columns the rows' own
+    # directions do, and the fits take a tenth of the time.
+    turn = directions(seen[learnt])[1] if learnt.sum() < seen.shape[1] else None
+    small = seen if turn is None else seen @ turn
     count, folds = int(targets.max()) + 1, range(int(fold.max()) + 1)
     paths = []
     for k in folds:
         rows = np.flatnonzero((fold != k) & learnt)
-        paths.append(_path(seen[rows], targets[rows], known.weights[rows], count))
+        paths.append(_path(small[rows], targets[rows], known.weights[rows], count))
     trials = []
     for place, strength in enumerate(STRENGTHS):
         weights, bias = (np.stack([path[place][n] for path in paths]) for n in (0, 1))
+        out = np.empty((len(small), count))
+        for k in folds:
+            out[fold == k] = small[fold == k] @ weights[k] + bias[k]
         maps = Linear(scale, weights, bias)
-        out = maps.logits(values, fold.astype(float))
         trials.append(_Trial(maps, out, _loss(out, targets, known.clips), strength))
-    return min(trials, key=lambda trial: trial.losses.mean())
+    best = min(trials, key=lambda trial: trial.losses.mean())
+    weights = best.maps.weights if turn is None else turn @ best.maps.weights
+    return replace(best, maps=replace(best.maps, weights=gain[:, np.newaxis] * weights))
 
 
 def _path(
     seen: Floats, targets: NDArray[np.int64], weights: Floats, count: int
 ) -> list[tuple[Floats, Floats]]:
-    """Return (D, C) weights and (C,) biases for each of STRENGTHS.
-
-    An L2 penalty does not see rotations, so where rows are fewer than columns the rows' own
-    directions do, and the fit takes a tenth of the time.
-    """
-    turn = directions(seen)[1] if len(seen) < seen.shape[1] else None
-    small = seen if turn is None else seen @ turn
+    """Return (D, C) weights and (C,) biases for each of STRENGTHS."""
     model = LogisticRegression(warm_start=True, max_iter=300, tol=1e-3)
     found = []
     for strength in STRENGTHS:
-        model.set_params(C=strength).fit(small, targets, sample_weight=weights)
+        model.set_params(C=strength).fit(seen, targets, sample_weight=weights)
         coefficients, bias = _all_columns(model, count)
-        turned = coefficients if turn is None else turn @ coefficients
-        found.append((np.asarray(turned, np.float32), bias))
+        found.append((np.asarray(coefficients, np.float32), np.asarray(bias, np.float32)))
     return found
 
 
@@ -299,14 +301,14 @@ def _possible_folds(known: Known, wanted: int) -> int:
         word: len(set(known.groups[known.classes == word])) for word in sorted(set(known.classes))
     }
     if len(groups_of) < 2:
-        raise DataError(
+        raise OneSided(
             f"the trusted training images hold one class only: {', '.join(groups_of) or 'none'}.\n"
             "Next: ingest labelled images of the other classes with --trust given, or decide some "
             "in curate review"
         )
     least = min(groups_of, key=lambda word: groups_of[word])
     if groups_of[least] < 2:
-        raise DataError(
+        raise OneSided(
             f"the trusted {least!r} training images come from one subject or group; a teacher that "
             "must not label what it learnt from needs two.\nNext: ingest labelled images of more "
             "people with --trust given"

@@ -62,8 +62,7 @@ def alarm(
     if min(counts) < 2:
         return None
     judge = _Judge(np.concatenate([known, pool]), group, is_pool, rng)
-    auc = judge.auc(is_pool)
-    chance = [judge.auc(drawn) for drawn in _deals(is_pool, rng)]
+    auc, *chance = judge.auc(np.array([is_pool, *_deals(is_pool, rng)]))
     p_value = (1 + sum(other >= auc for other in chance)) / (1 + len(chance))
     rings = (p_value <= level and auc >= CLEAR) or auc >= SURE
     return Shift(bool(rings), auc, p_value, counts)
@@ -87,14 +86,21 @@ class _Judge:
             for k in range(fold.max() + 1)
         ]
 
-    def auc(self, is_pool: NDArray[np.bool_]) -> float:
-        """Return the mean over folds of the area under the curve, of folds with both sides."""
-        side = is_pool[self._group]
-        areas = []
-        for learnt, held, ridge in self._parts:
-            if len(set(side[held])) == len(set(side[learnt])) == 2:
-                areas.append(_area(ridge @ _balanced(side[learnt]), side[held]))
-        return float(np.mean(areas)) if areas else 0.5
+    def auc(self, is_pool: NDArray[np.bool_]) -> list[float]:
+        """Return the area under the curve of each of (K, people) dealings.
+
+        The mean over folds, of those with both sides; 0.5 where there is none.
+        """
+        side = is_pool[:, self._group].T  # (N, K)
+        areas = np.full((len(self._parts), len(is_pool)), np.nan)
+        for fold, (learnt, held, ridge) in enumerate(self._parts):
+            both = _mixed(side[learnt]) & _mixed(side[held])
+            if both.any():
+                score = ridge @ _balanced(side[learnt][:, both])
+                areas[fold, both] = _area(score, side[held][:, both])
+        told = ~np.isnan(areas)
+        mean = np.where(told, areas, 0).sum(axis=0) / np.maximum(told.sum(axis=0), 1)
+        return [float(area) for area in np.where(told.any(axis=0), mean, 0.5)]
 
 
 def _ridge(learnt: Floats, held: Floats) -> NDArray[np.float64]:
@@ -104,21 +110,29 @@ def _ridge(learnt: Floats, held: Floats) -> NDArray[np.float64]:
     return np.asarray(b @ np.linalg.solve(a.T @ a + strength * np.eye(a.shape[1]), a.T))
 
 
+def _mixed(side: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return (K,): both sides are among the (N, K)."""
+    return np.asarray(side.any(axis=0) & ~side.all(axis=0))
+
+
 def _balanced(side: NDArray[np.bool_]) -> NDArray[np.float64]:
-    return np.asarray(np.where(side, 1 / side.sum(), -1 / (~side).sum()) * len(side))
+    """Return (N, K) targets that sum to 0."""
+    return np.asarray(np.where(side, 1 / side.sum(axis=0), -1 / (~side).sum(axis=0)) * len(side))
 
 
-def _area(score: NDArray[np.float64], side: NDArray[np.bool_]) -> float:
-    """Return the share of (pool, known) pairs in which the pool's score is the larger one."""
-    ranks, n = rankdata(score), int(side.sum())
-    return float((ranks[side].sum() - n * (n + 1) / 2) / (n * (len(side) - n)))
+def _area(score: NDArray[np.float64], side: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return (K,) shares of (pool, known) pairs in which the pool's score (N, K) is larger."""
+    ranks, n = rankdata(score, axis=0), side.sum(axis=0)
+    wins = np.where(side, ranks, 0).sum(axis=0) - n * (n + 1) / 2
+    return np.asarray(wins / (n * (len(side) - n)))
 
 
 def _principal(rows: Floats) -> Floats:
     """Return (N, <= DIRECTIONS) of standardised ``rows``, along the directions that vary most."""
     values = rows - rows.mean(axis=0)
-    values = np.clip(values / np.maximum(values.std(axis=0), 1e-6), -6, 6)
-    return np.asarray(values @ directions(values)[1][:, :DIRECTIONS], np.float32)
+    values /= np.maximum(values.std(axis=0), 1e-6)
+    np.clip(values, -6, 6, out=values)
+    return np.asarray(values @ directions(values, DIRECTIONS)[1], np.float32)
 
 
 def _dealt(is_pool: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:

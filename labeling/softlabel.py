@@ -1,5 +1,6 @@
 """The stage `softlabel`: a teacher, what it is worth, and the labels that are accepted of it."""
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate import labels, runs
+from curate import labels, runs, schema, show
 from curate.runs import Run
 from curate.workspace import Workspace
 from labeling import accept, calibrate, certify, features, remedy, shift, teachers, typical, units
@@ -135,7 +136,7 @@ class _Exam:
         heat = 1.0 if done else calibrate.heat(raw[:learnt], found.learn, found.task)
         clips = (every["clip_id"] + every["part"]).to_numpy(object)
         probabilities = calibrate.judged(raw, clips, heat, found.task)
-        odd = _odd(here, found, clips, track)
+        odd = _odd(here, found, _asked(probabilities, clips, found.task), clips, track)
         drawn = units.one_per_clip(found.certify, here.config.seed)
         rows = learnt + found.certify.index.get_indexer(drawn.index)
         seen = accept.presentations(drawn, probabilities[rows], odd[rows], found.task)
@@ -154,12 +155,12 @@ class _Exam:
             assert wish.threshold is not None
             bounds = certify.bounds_at(self.seen, wish.threshold, wish.confidence)
             void = bool(ringing) or bool(self.deaf) or bounds[0].accepted == 0
-            notes = (self.deaf or _void(ringing, self.seen),) if void else ()
+            notes = (self.deaf or _void(ringing, self.seen, self.found.task),) if void else ()
             return _Verdict(wish.threshold, None if void else bounds[0].upper, bounds, "", notes)
         strata = tuple(self.seen.strata) if wish.directions else ()
         found = certify.certify(self.seen, wish.max_error, wish.confidence, strata=strata)
         if ringing:
-            return _Verdict(None, None, found.bounds, _void(ringing, self.seen))
+            return _Verdict(None, None, found.bounds, _void(ringing, self.seen, self.found.task))
         if self.deaf or found.threshold is None:
             why = self.deaf if found.threshold is not None else _short(found, self.seen)
             return _Verdict(None, None, found.bounds, why)
@@ -201,30 +202,56 @@ class _Exam:
 
 
 def _mark(here: Workspace, wish: Wish, name: str, found: Units) -> str:
-    every = found.every
-    columns = [every.index, every["group"], every["clip_id"], every["class"], every["basis"]]
+    columns = found.every[["group", "clip_id", "class", "basis"]]
     asked = [wish.threshold, wish.max_error, wish.confidence, wish.directions]
+    made = teachers.made_of(here, name, wish.task)
     return runs.fingerprint(
-        [here.config.softlabel.model_dump(), here.config.seed, name, wish.task, asked],
+        [here.config.softlabel.model_dump(), here.config.seed, name, made, wish.task, asked],
         [len(found.learn), len(found.certify)],
-        sorted(zip(*(map(str, column) for column in columns), strict=True)),
-        sorted(found.given.items()),
+        _digest(columns),
+        _digest(found.given.to_frame()),
     )
 
 
+def _digest(rows: pd.DataFrame) -> str:
+    """Return a hash of rows and their index, whatever order they are in."""
+    each = pd.util.hash_pandas_object(rows.astype("str"), categorize=True).to_numpy()
+    return hashlib.sha256(np.sort(each).tobytes()).hexdigest()
+
+
+def _asked(probabilities: Floats, clips: NDArray[np.object_], task: str) -> NDArray[np.bool_]:
+    """Return which units may be odd: of liveness what is called bona fide, or a clip of it."""
+    if task != "liveness":
+        return np.zeros(len(probabilities), bool)
+    said = pd.Series(calibrate.sides(probabilities, task)[:, 0] >= 0.5)
+    return said.groupby(pd.factorize(clips)[0]).transform("max").to_numpy(bool)
+
+
 def _odd(
-    here: Workspace, found: Units, clips: NDArray[np.object_], track: Track
+    here: Workspace,
+    found: Units,
+    asked: NDArray[np.bool_],
+    clips: NDArray[np.object_],
+    track: Track,
 ) -> NDArray[np.bool_]:
-    """Return which units are unlike the bona fide ones learnt from; of liveness alone."""
-    every = found.every
-    if found.task != "liveness":
+    """Return which of the units ``asked`` about are unlike the bona fide ones learnt from."""
+    every, bonafide = found.every, (found.learn["class"] == schema.BONAFIDE).to_numpy()
+    known = np.zeros(len(every), bool)
+    known[: len(bonafide)] = bonafide
+    if not asked.any() or not known.any():
         return np.zeros(len(every), bool)
     views = features.views(here.config.softlabel, found.task)
-    middle = features.features(here, every, views, track, layers=("middle",))
-    known = np.zeros(len(every), bool)
-    known[: len(found.learn)] = found.learn["class"] == "bonafide"
+    middle = features.names(views, ["middle"])
     groups = every["group"].to_numpy(object)
-    return typical.odd(middle, known, groups, clips, seed=here.config.seed)
+    learnt = features.features(here, every[known], views, track, wanted=middle)
+    guard = typical.Guard.of(learnt, groups[known], seed=here.config.seed)
+    if guard is None:
+        return np.zeros(len(every), bool)
+    left = np.full((len(middle), len(every)), -np.inf)
+    rows = np.flatnonzero(asked | known)
+    for at, block in features.blocks(here, every.iloc[rows], views, track, wanted=middle):
+        left[:, rows[at]] = guard.left(block, groups[rows[at]])
+    return typical.odd(left, known, clips)
 
 
 def _shifts(here: Workspace, found: Units, track: Track) -> dict[str, Shift | None]:
@@ -269,7 +296,7 @@ def _deaf(found: Units) -> str:
     )
 
 
-def _void(ringing: list[str], seen: Presentations) -> str:
+def _void(ringing: list[str], seen: Presentations, task: str) -> str:
     if not len(seen.confidence):
         return "no bound: dev holds no trusted image to measure the teacher on"
     if not ringing:
@@ -277,7 +304,8 @@ def _void(ringing: list[str], seen: Presentations) -> str:
     return (
         f"the shift alarm rings for {', '.join(ringing)}: these images are not drawn as the dev "
         "images are, so no bound measured on dev holds for them. About 10 of them labelled by a "
-        "person are worth more than all others: curate review --queue audit shows which"
+        f"person are worth more than all others: curate review{show.for_task(task)} --queue audit "
+        "shows which"
     )
 
 

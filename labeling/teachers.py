@@ -72,6 +72,22 @@ def default(here: Workspace, task: str) -> str:
     return names(here, task)[0]
 
 
+def made_of(here: Workspace, name: str, task: str) -> list[str]:
+    """Return the cards and digests of the models behind ``name``: with others it teaches anew.
+
+    Raises:
+        AssetError: weights are altered or gone.
+    """
+    if name == "champion":
+        model = champions.champion(here, task)
+        return [model.run_id] if model else []
+    shelf = cards.of_workspace(here)
+    own = shelf.available(task) if name in ("stack", "agreement") else []
+    used = [shelf.cards[name]] if name in shelf.cards else own
+    nets = [net for card in used for net in shelf.nets(card)]
+    return [net.model_dump_json() + cards.digest(shelf.weights(net)) for net in nets]
+
+
 @dataclass(frozen=True)
 class Agreement:
     """Independent teachers, each calibrated: the least sure of them speaks, if all agree.

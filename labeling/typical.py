@@ -7,7 +7,8 @@ fide at .9 and 82 % of new people's live faces; with this guard 1.1 and 67 % (6 
 chosen on them). With 3 people known it did little: 15 % became 10.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -27,52 +28,94 @@ Names = NDArray[np.object_]
 Flags = NDArray[np.bool_]
 
 
-def odd(
-    sources: Mapping[str, Floats], known: Flags, groups: Names, clips: Names, *, seed: int
-) -> Flags:
-    """Return (N,) which units are unlike the ``known`` (N,) bona fide ones; all False if too few.
+@dataclass(frozen=True)
+class Look:
+    """What the faces known explain of one source of features: a few directions about their mean."""
 
-    ``sources`` are (N, D) features of the same N units; ``groups`` and ``clips`` are (N,). A unit
-    is odd when any source finds it so; those of a known group are judged without that group.
+    mean: Floats
+    rate: Floats
+    along: Floats  # (D, K)
+
+    @classmethod
+    def of(cls, faces: Floats) -> "Look":
+        """Learn from (N, D) faces."""
+        mean, rate = faces.mean(axis=0), 1 / np.maximum(faces.std(axis=0), 1e-6)
+        squares, along = directions(_scaled(faces, mean, rate))
+        share = np.cumsum(squares) / max(float(squares.sum()), 1e-12)
+        return cls(mean, rate, along[:, : int(np.searchsorted(share, EXPLAINED)) + 1])
+
+    def left(self, faces: Floats) -> Floats:
+        """Return (N,): mean square of (N, D) faces that the directions leave unexplained."""
+        seen = _scaled(faces, self.mean, self.rate)
+        unexplained = _squares(seen) - _squares(seen @ self.along)
+        return np.asarray(unexplained / seen.shape[1])
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The looks of known bona fide faces: without each fold of their people, and of all."""
+
+    fold_of: Mapping[str, int]  # group -> fold
+    looks: Mapping[str, Sequence[Look]]  # source -> the look without fold 0, 1, ...; of all
+
+    @classmethod
+    def of(cls, sources: Mapping[str, Floats], groups: Names, *, seed: int) -> "Guard | None":
+        """Learn from (N, D) ``sources`` of the bona fide faces known; None where too few people."""
+        people = np.unique(groups.astype(str))
+        if len(people) < LEAST_GROUPS:
+            return None
+        folds = min(FOLDS, len(people))
+        dealt = np.random.default_rng(seed).permutation(len(people)) % folds
+        fold_of = dict(zip(people.tolist(), dealt.tolist(), strict=True))
+        fold = pd.Series(groups).map(fold_of).to_numpy()
+        parts = [_drawn(np.flatnonzero(fold != k), seed) for k in range(folds + 1)]
+        looks = {
+            name: [Look.of(np.asarray(values[rows], np.float32)) for rows in parts]
+            for name, values in sources.items()
+        }
+        return cls(fold_of, looks)
+
+    def left(self, sources: Mapping[str, Floats], groups: Names) -> Floats:
+        """Return (sources, N): what the known faces of other people leave unexplained of N units.
+
+        ``sources`` are (N, D) by the names learnt, ``groups`` (N,).
+        """
+        last = len(next(iter(self.looks.values()))) - 1
+        fold = pd.Series(groups).map(self.fold_of).fillna(last).to_numpy(int)
+        left = np.empty((len(self.looks), len(groups)))
+        for place, (name, looks) in enumerate(self.looks.items()):
+            values = np.asarray(sources[name], np.float32)
+            for k in np.unique(fold):
+                rows = slice(None) if (fold == k).all() else fold == k
+                left[place, rows] = looks[k].left(values[rows])
+        return left
+
+
+def odd(left: Floats, known: Flags, clips: Names) -> Flags:
+    """Return (N,) which units are unlike the ``known`` (N,) bona fide ones.
+
+    ``left`` (sources, N) is `Guard.left`, -inf for units nobody asks about: they are not odd.
+    ``clips`` (N,): their frames are judged together. A unit is odd when any source finds it so.
     """
-    people = np.unique(groups[known].astype(str))
-    if len(people) < LEAST_GROUPS:
-        return np.zeros(len(groups), bool)
-    dealt = np.random.default_rng(seed).permutation(len(people)) % min(FOLDS, len(people))
-    fold = pd.Series(groups).map(dict(zip(people, dealt, strict=True))).to_numpy(float)
-    first = pd.Series(clips).duplicated().to_numpy()
-    ranks = []
-    for values in sources.values():
-        left = _pooled(_left_over(np.asarray(values, np.float32), known, fold, seed), clips)
-        own = np.sort(left[known & ~first])
-        ranks.append(np.searchsorted(own, left) / len(own))
+    first = known & ~pd.Series(clips).duplicated().to_numpy()
+    pooled = [_pooled(values, clips) for values in left]
+    ranks = [np.searchsorted(np.sort(each[first]), each) / first.sum() for each in pooled]
     worst = np.max(ranks, axis=0)
-    return np.asarray(worst > np.quantile(worst[known & ~first], PASSING))
+    return np.asarray(worst > np.quantile(worst[first], PASSING))
 
 
-def _left_over(values: Floats, known: Flags, fold: Floats, seed: int) -> Floats:
-    """Return (N,): mean square that the known faces of other folds do not explain."""
-    left = np.empty(len(values))
-    for k in [*np.unique(fold[~np.isnan(fold)]), np.nan]:
-        judged = np.isnan(fold) if np.isnan(k) else fold == k
-        learnt = np.flatnonzero(known & ~judged)
-        learnt = np.random.default_rng(seed).permutation(learnt)[:MOST]
-        left[judged] = _residual(values[learnt], values[judged])
-    return left
+def _drawn(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).permutation(rows)[:MOST]
 
 
-def _residual(learnt: Floats, judged: Floats) -> Floats:
-    mean, scale = learnt.mean(axis=0), np.maximum(learnt.std(axis=0), 1e-6)
-    seen = np.clip((learnt - mean) / scale, -CLIP, CLIP)
-    squares, along = directions(seen)
-    share = np.cumsum(squares) / max(float(squares.sum()), 1e-12)
-    kept = along[:, : int(np.searchsorted(share, EXPLAINED)) + 1]
-    found = np.empty(len(judged))
-    for start in range(0, len(judged), 8192):
-        rows = np.clip((judged[start : start + 8192] - mean) / scale, -CLIP, CLIP)
-        unexplained = (rows**2).sum(axis=1) - ((rows @ kept) ** 2).sum(axis=1)
-        found[start : start + 8192] = unexplained / rows.shape[1]
-    return found
+def _scaled(faces: Floats, mean: Floats, rate: Floats) -> Floats:
+    seen = faces - mean
+    seen *= rate
+    return np.clip(seen, -CLIP, CLIP, out=seen)
+
+
+def _squares(rows: Floats) -> Floats:
+    return np.asarray(np.einsum("nd,nd->n", rows, rows))
 
 
 def _pooled(values: Floats, clips: Names) -> Floats:

@@ -68,7 +68,7 @@ def gather(here: Workspace, task: str) -> Units:
     pool = every[taught & ~known & ~every["settled"] & ~split.isin(["dev", "test"])]
     certify = every[known & (split == "dev")]
     units = learn.index.union(certify.index).union(pool.index)
-    return Units(task, learn, certify, pool, said[said.index.isin(units)])
+    return Units(task, learn, certify, pool, said[units.get_indexer(said.index) >= 0])
 
 
 def images(catalogue: Catalogue) -> pd.DataFrame:

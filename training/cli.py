@@ -3,17 +3,17 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate import assets, champions, config, engine, groups, show
-from curate.champions import Model
+from curate import show
 from curate.errors import ConfigError, DataError, GateRefused, require
-from curate.faces import FaceDetector
 from curate.options import dry_run_option, emit, json_option, task_option, with_workspace
-from curate.trees import files
-from curate.workspace import Workspace
+
+if TYPE_CHECKING:
+    from curate.champions import Model
+    from curate.workspace import Workspace
 
 NEEDED = ("torch", "timm", "lightning_fabric", "safetensors")
 
@@ -30,7 +30,7 @@ model_option = click.option(
 @json_option
 @with_workspace
 def retrain(
-    here: Workspace,
+    here: "Workspace",
     task: str,
     backbone: str | None,
     epochs: int | None,
@@ -45,6 +45,7 @@ def retrain(
     """
     _supported(task)
     require(*NEEDED, "albumentations")
+    from curate import config, groups
     from training import retrain as stage
 
     chosen = config.override(here.config, "retrain", backbone=backbone, epochs=epochs)
@@ -69,7 +70,7 @@ def retrain(
 @model_option
 @json_option
 @with_workspace
-def evaluate(here: Workspace, task: str, number: int | None, as_json: bool) -> None:
+def evaluate(here: "Workspace", task: str, number: int | None, as_json: bool) -> None:
     """Measure a model on the frozen test split, at the threshold fixed on dev when it was made."""
     _supported(task)
     found = _model(here, task, number)
@@ -90,7 +91,7 @@ def evaluate(here: Workspace, task: str, number: int | None, as_json: bool) -> N
 @task_option
 @model_option
 @with_workspace
-def predict(here: Workspace, images: tuple[str, ...], task: str, number: int | None) -> None:
+def predict(here: "Workspace", images: tuple[str, ...], task: str, number: int | None) -> None:
     """Score IMAGE files with the champion, one JSON line each; a bad file is a line with an error.
 
     score is in [0, 1], 1 = bona fide; label is bonafide from the threshold on. turn: the degrees
@@ -99,6 +100,8 @@ def predict(here: Workspace, images: tuple[str, ...], task: str, number: int | N
     _supported(task)
     found = _model(here, task, number)
     require(*NEEDED)
+    from curate import assets, engine
+    from curate.faces import FaceDetector
     from training import predict as stage
     from training import registry
 
@@ -118,6 +121,8 @@ def predict(here: Workspace, images: tuple[str, ...], task: str, number: int | N
 
 def _files(images: tuple[str, ...]) -> list[Path]:
     """Return each image as named, and the files of each folder."""
+    from curate.trees import files
+
     paths = (Path(one) for one in images)
     return [file for path in paths for file in (files(path) if path.is_dir() else [path])]
 
@@ -130,7 +135,9 @@ def _supported(task: str) -> None:
         )
 
 
-def _model(here: Workspace, task: str, number: int | None) -> Model:
+def _model(here: "Workspace", task: str, number: int | None) -> "Model":
+    from curate import champions
+
     if number is None:
         return champions.require_champion(here, task)
     known = {model.number: model for model in champions.models(here, task)}

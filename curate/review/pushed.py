@@ -1,16 +1,17 @@
-"""review/pushed.json: which dataset was pushed last. Its replacement is what makes a push count."""
+"""review/pushed.json: task -> the dataset pushed last. Its replacement makes a push count."""
 
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from curate import show
 from curate.errors import DataError
 from curate.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """One push: the dataset's name, the mark it carries, how many images, when (UTC)."""
+    """One push: the dataset's name, the mark it carries, how many samples, when (UTC)."""
 
     dataset: str
     generation: str
@@ -18,29 +19,34 @@ class Pushed:
     at: str
 
 
-def read(workspace: Workspace) -> Pushed | None:
-    """Return the last push, None before the first."""
+def every(workspace: Workspace) -> dict[str, Pushed]:
+    """Return task -> its last push."""
     file = workspace.root / "review" / "pushed.json"
-    return Pushed(**json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if "dataset" in found:  # written when liveness was all that was reviewed
+        found = {"liveness": found}
+    return {task: Pushed(**one) for task, one in found.items()}
 
 
-def require(workspace: Workspace) -> Pushed:
-    """Return the last push.
+def require(workspace: Workspace, task: str) -> Pushed:
+    """Return the last push of ``task``.
 
     Raises:
         DataError: there was none.
     """
-    last = read(workspace)
+    last = every(workspace).get(task)
     if last is None:
         raise DataError(
-            f"nothing of {workspace.root} was ever pushed to the App.\nNext: curate review"
+            f"nothing of {workspace.root} was ever pushed to the App for task {task}.\n"
+            f"Next: curate review{show.for_task(task)}"
         )
     return last
 
 
-def write(workspace: Workspace, dataset: str, generation: str, images: int) -> None:
-    """Name ``dataset`` as the one pushed last, in one step."""
+def write(workspace: Workspace, task: str, dataset: str, generation: str, images: int) -> None:
+    """Name ``dataset`` as the one pushed last for ``task``, in one step."""
     record = Pushed(dataset, generation, images, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
+    records = every(workspace) | {task: record}
     part = workspace.root / "review" / "pushed.part"
-    part.write_text(json.dumps(asdict(record)), encoding="utf-8")
+    part.write_text(json.dumps({name: asdict(one) for name, one in records.items()}), "utf-8")
     part.replace(part.with_suffix(".json"))

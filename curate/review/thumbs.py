@@ -1,5 +1,6 @@
-"""Small upright copies of the images under review, which is all that the App ever sees."""
+"""Small upright pictures of what is under review, which is all that the App ever sees."""
 
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,47 +10,82 @@ import pandas as pd
 import simplejpeg
 
 from curate import engine
-from curate.crops import read_upright, shrunk
+from curate.crops import given, read_upright, shrunk
 from curate.errors import SourceError
+from curate.parts import EYES, REGIONS, Crop, read_face
+from curate.review import closeups
 
-SIDE = 512  # pixels of the longer side, at most
+SIDE = 512  # pixels of the longer side of a whole image, at most
 QUALITY = 88
 Track = Callable[[Iterator[bool], int, str], Iterator[bool]]
 
 
 def name(row: Any) -> str:
-    """Return the file name: the image, and the pose it was brought from."""
-    return f"{row['image_id']}_{row['turn']}{'_mirrored' if row['mirror'] == 'yes' else ''}.jpg"
+    """Return the file name: the image, the pose it was brought from, and the part and its place."""
+    pose = f"{row['image_id']}_{row['turn']}{'_mirrored' if row['mirror'] == 'yes' else ''}"
+    if not row["part"]:
+        return f"{pose}.jpg"
+    landmarks = row["landmarks"]
+    where = zlib.crc32(np.float32(landmarks).tobytes()) if given(landmarks) else 0
+    return f"{pose}_{row['part']}_{where:08x}.jpg"
 
 
-def write(images: pd.DataFrame, folder: Path, *, threads: int, track: Track) -> pd.Series:
-    """Write the thumbnails of rows of `images` that are not there yet; delete all others.
+def write(
+    units: pd.DataFrame, folder: Path, task: str, *, threads: int, track: Track
+) -> "pd.Series[bool]":
+    """Write the pictures of rows of `images` and `part` not there yet; delete all others.
 
     Returns:
-        Series of bool like ``images``: False where the original is gone or no longer decodes.
+        Series of bool like ``units``: False where the original is gone or no longer decodes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows: list[Any] = images.to_dict("records")
+    rows: list[Any] = units.to_dict("records")
     there = {file.name for file in folder.iterdir()}
     for stale in there - {name(row) for row in rows}:
         (folder / stale).unlink()
 
-    def work(row: dict[str, Any]) -> bool:
-        return name(row) in there or _write_one(row, folder / name(row))
+    def work(image: list[int]) -> bool:
+        missing = [rows[number] for number in image if name(rows[number]) not in there]
+        return not missing or _write_parts(missing, folder, task)
 
-    done = track(engine.mapped(work, rows, threads=threads), len(rows), "thumbnails")
-    return pd.Series(list(done), index=images.index, dtype=bool)
+    numbers = units.groupby("image_id", sort=False).indices.values()
+    by_image = [np.asarray(found).tolist() for found in numbers]
+    done = track(engine.mapped(work, by_image, threads=threads), len(by_image), "thumbnails")
+    readable = np.zeros(len(rows), bool)
+    for image, good in zip(by_image, done, strict=True):
+        readable[image] = good
+    return pd.Series(readable, index=units.index, dtype=bool)
 
 
-def _write_one(row: dict[str, Any], file: Path) -> bool:
-    sides = sorted((int(row["width"]), int(row["height"])))
-    enough = max(1, SIDE * sides[0] // sides[1])  # of the shorter side, so the longer has SIDE
+def _write_parts(rows: list[Any], folder: Path, task: str) -> bool:
+    """Write the pictures of ``rows``, which are of one image: it is decoded once."""
     try:
-        rgb, _ = read_upright(row, min_side=enough)
+        pictures = _pictures(rows, task)
     except SourceError:
         return False
-    data = simplejpeg.encode_jpeg(np.ascontiguousarray(shrunk(rgb, SIDE)), QUALITY, "RGB")
-    part = file.with_suffix(".part")
-    part.write_bytes(data)
-    part.replace(file)
+    for row, rgb in zip(rows, pictures, strict=True):
+        data = simplejpeg.encode_jpeg(np.ascontiguousarray(rgb), QUALITY, "RGB")
+        file = folder / name(row)
+        part = file.with_suffix(".part")
+        part.write_bytes(data)
+        part.replace(file)
     return True
+
+
+def _pictures(rows: list[Any], task: str) -> list[Crop]:
+    first = rows[0]
+    known = EYES if task == "eyes" else REGIONS
+    if first["part"] and first["shows"] == "eye":
+        return [closeups.patch(read_upright(first)[0])] * len(rows)
+    if any(row["part"] not in known for row in rows) or not given(first["landmarks"]):
+        return [_whole(first)] * len(rows)
+    rgb, points = read_face(first, closeups.eyes_apart(task))
+    draw = closeups.eye if task == "eyes" else closeups.region
+    return [draw(rgb, points, row["part"]) for row in rows]
+
+
+def _whole(row: Any) -> Crop:
+    sides = sorted((int(row["width"]), int(row["height"])))
+    enough = max(1, SIDE * sides[0] // sides[1])  # of the shorter side, so the longer has SIDE
+    rgb, _ = read_upright(row, min_side=enough)
+    return shrunk(rgb, SIDE)

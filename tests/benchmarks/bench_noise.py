@@ -19,7 +19,7 @@ import pandas as pd
 
 from curate import schema, show, workspace
 from curate.workspace import Workspace
-from labeling import issues_cli
+from labeling import doubts
 
 NOISES: dict[str, float] = {"random 5 %": 0.05, "random 10 %": 0.1, "attack -> bonafide 5 %": 0.05}
 REVIEWED = 0.1  # of the clips
@@ -57,11 +57,11 @@ def figures(found: pd.DataFrame) -> tuple[float, float, float, float]:
 
 def measure(here: Workspace, task: str, seeds: int) -> None:
     """Print one row for each kind of noise."""
-    units = issues_cli.trusted_units(here, task)
+    units = doubts.trusted_units(here, task)
     units = units[units["class"] != ""].drop_duplicates("unit")
     mixed = units.groupby("clip_id")["class"].transform("nunique") > 1
     units = units[~mixed]
-    sources = issues_cli.evidence(here, units, task, show.track)
+    sources = doubts.evidence(here, units, task, show.track)
     counts = units.drop_duplicates("clip_id")["class"].value_counts().to_dict()
     print(f"{len(units)} units, {units['clip_id'].nunique()} clips {counts}, "
           f"{units['group'].nunique()} groups, {mixed.sum()} units of mixed clips left out, "
@@ -72,7 +72,7 @@ def measure(here: Workspace, task: str, seeds: int) -> None:
         began, rows = time.process_time(), []
         for seed in range(seeds):
             noisy = planted(units, noise, task, seed)
-            rows.append(figures(issues_cli.judge(here, noisy, sources, task, seed)[0]))
+            rows.append(figures(doubts.judge(here, noisy, sources, task, seed)[0]))
         spent = (time.process_time() - began) / seeds
         cells = [f"{mean:.2f} ({worst:.2f})" for mean, worst in
                  zip(np.mean(rows, axis=0), np.min(rows, axis=0), strict=True)]  # fmt: skip

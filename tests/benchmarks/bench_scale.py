@@ -23,7 +23,7 @@ import pyarrow as pa
 import simplejpeg
 from deltalake import write_deltalake
 
-from curate import schema, workspace
+from curate import schema, tables, workspace
 from curate.catalogue import WRITER
 from curate.workspace import Workspace
 
@@ -115,7 +115,7 @@ def images(rng: np.random.Generator, ids: pa.Array, first: int, run: str) -> pa.
 def filled(table: str, made: dict[str, pa.Array], rng: np.random.Generator, count: int) -> pa.Table:
     """Return a table of the schema: the columns ``made``, random numbers in all others."""
     columns = []
-    for field in schema.TABLES[table]:
+    for field in tables.TABLES[table]:
         if field.name in made:
             values = made[field.name]
         elif pa.types.is_list(field.type) and field.name in LISTS:
@@ -129,7 +129,7 @@ def filled(table: str, made: dict[str, pa.Array], rng: np.random.Generator, coun
         else:
             values = pa.nulls(count, field.type)
         columns.append(values.cast(field.type))
-    return pa.table(columns, schema=schema.TABLES[table])
+    return pa.table(columns, schema=tables.TABLES[table])
 
 
 def labels(rng: np.random.Generator, ids: pa.Array, first: int, run: str) -> pa.Table:
@@ -155,7 +155,7 @@ def split_rows(rng: np.random.Generator, ids: pa.Array, first: int, run: str) ->
     split = np.where(number % 100 < 40, drawn, "train")
     inside = rng.permutation(np.flatnonzero(number % 12 != 5))  # not in the order of images
     columns = [ids.take(pa.array(inside)), pa.array(split[inside]), pa.array([run] * len(inside))]
-    return pa.table(columns, schema=schema.TABLES["splits"])
+    return pa.table(columns, schema=tables.TABLES["splits"])
 
 
 def places(rng: np.random.Generator, ids: pa.Array, first: int, run: str) -> pa.Table:
@@ -273,7 +273,7 @@ class Writer:
     def write(self, table: str, rows: Iterator[pa.Table]) -> None:
         """Append ``rows`` in one commit, a chunk at a time."""
         batches = (batch for chunk in rows for batch in chunk.to_batches())
-        reader = pa.RecordBatchReader.from_batches(schema.TABLES[table], batches)
+        reader = pa.RecordBatchReader.from_batches(tables.TABLES[table], batches)
         place = str(self.here.catalogue.folder / table)
         write_deltalake(place, reader, mode="append", writer_properties=WRITER)
 

@@ -97,7 +97,11 @@ def judge(bench: Bench, learnt: NDArray[np.bool_], teacher: str, seed: int) -> J
     heat = calibrate.heat(raw[learnt], rows[learnt], "liveness")
     bonafide = learnt & (rows["class"] == schema.BONAFIDE).to_numpy()
     middle = {name: chosen[name] for name in chosen if name.startswith("middle")}
-    odd = typical.odd(middle, bonafide, groups, clips, seed=seed)
+    faces = {name: values[bonafide] for name, values in middle.items()}
+    guard = typical.Guard.of(faces, groups[bonafide], seed=seed)
+    odd = np.zeros(len(rows), bool)
+    if guard is not None:
+        odd = typical.odd(guard.left(middle, groups), bonafide, clips)
     return Judged(learnt, calibrate.judged(raw, clips, heat, "liveness"), odd)
 
 

@@ -10,7 +10,7 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate import rows, runs, schema, upkeep, workspace
+from curate import rows, runs, tables, upkeep, workspace
 from curate.catalogue import Catalogue
 from curate.errors import DataError, SchemaError
 from curate.workspace import Workspace
@@ -113,8 +113,8 @@ def test_written_then_read_is_the_same(rows: list[tuple[str, list[int], str | No
 
 
 def test_every_table_that_a_run_writes_says_which_run(here: Workspace) -> None:
-    for table, column in schema.RUN_COLUMN.items():
-        assert column in schema.TABLES[table].names
+    for table, column in tables.RUN_COLUMN.items():
+        assert column in tables.TABLES[table].names
 
 
 def everything_in(folder: Path) -> str:
@@ -233,7 +233,7 @@ def test_a_table_of_an_earlier_version_lacks_columns_and_still_reads_and_grows(
     here: Workspace,
 ) -> None:
     with runs.start(here, "ingest", {}) as run:
-        old = schema.conform("images", images("old", batch=run.run_id)).drop_columns(["seed"])
+        old = tables.conform("images", images("old", batch=run.run_id)).drop_columns(["seed"])
         write_deltalake(str(here.root / "catalogue" / "images"), old)
     with runs.start(here, "ingest", {}) as run:
         run.append("images", images("new", seed=7))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate import groups, labels, runs, schema, workspace
+from curate import groups, labels, runs, tables, workspace
 from curate.record import Record
 from curate.snapshot import NONE, Snapshot
 
@@ -33,11 +33,11 @@ def image(image_id: str, subject: str | None) -> dict[str, object]:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., workspace.Workspace]:
     """Write tables as one run into a new workspace."""
 
-    def write(**tables: list[dict[str, object]]) -> workspace.Workspace:
+    def write(**given: list[dict[str, object]]) -> workspace.Workspace:
         here = workspace.create(Path(tmp_path_factory.mktemp("ws")))
         with runs.start(here, "ingest", {}) as run:
-            for name, rows in tables.items():
-                columns = [n for n in schema.TABLES[name].names if n != schema.RUN_COLUMN[name]]
+            for name, rows in given.items():
+                columns = [n for n in tables.TABLES[name].names if n != tables.RUN_COLUMN[name]]
                 run.append(name, pd.DataFrame(rows).reindex(columns=columns))
         return here
 
@@ -83,7 +83,7 @@ def test_by_number_as_by_id(
     expected = labels.states(both).reindex(every)
     assert pd.Series(record.states(numbers), every).dropna().equals(expected.dropna())
 
-    places = schema.empty("places")
+    places = tables.empty("places")
     images = pd.concat([here.catalogue.read("images"), fresh])[groups.COLUMNS]
     known = here.catalogue.read("pairs")
     slow = groups.grouped(images, places, pd.concat([known, joined]), keys)
@@ -98,7 +98,7 @@ def test_a_cluster_comes_along_whole(written: Callable) -> None:
     rows = [image(name, None) for name in OLD]
     pair = {"kind": "duplicate", "similarity": 1.0, "relation": "same", "cluster": OLD[0]}
     here = written(images=rows, pairs=[{"a": OLD[0], "b": OLD[1]} | pair])
-    record = Record(Snapshot(here.catalogue), NEW, schema.empty("labels"))
+    record = Record(Snapshot(here.catalogue), NEW, tables.empty("labels"))
     assert record.company(record.find([OLD[1], NEW[0]])).tolist() == [0, 1]
     assert record.company(record.find([OLD[2]])).tolist() == [2]
     assert record.homes(np.arange(3)).tolist() == [OLD[0], OLD[0], None]

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate import labels, runs, schema, workspace
+from curate import labels, runs, schema, tables, workspace
 from curate.review import queue, tags
+from curate.review.lists import LISTS
 
-STANDING = pd.DataFrame(columns=["image_id", "action", "label", "attack_type"])
+UNIT = ["image_id", "part"]
+STANDING = pd.DataFrame(columns=queue.DECIDED)
 
 
 def image(name, **columns):
@@ -55,12 +57,12 @@ def pair(a, b, kind, cluster=""):
 def build(tmp_path):
     here = workspace.create(tmp_path)
 
-    def build(*, sample=queue.SAMPLE, also=(), **tables):
+    def build(task="liveness", *, sample=queue.SAMPLE, also=(), **tables):
         with runs.start(here, "test", {}) as run:
             for table, rows in tables.items():
                 run.append(table, pd.DataFrame(rows))
-        built = queue.build(here.catalogue, also=also, sample=sample)
-        return built, built.images.set_index("image_id")
+        built = queue.build(here.catalogue, task, also=also, sample=sample)
+        return built, built.units.set_index("image_id" if task == "liveness" else UNIT)
 
     return build
 
@@ -156,7 +158,7 @@ def test_an_image_in_two_lists_is_one_row(build):
 
 
 def test_tagged_images_are_shown_whatever_else_they_are(build):
-    _, rows = build(images=[image("a"), image("b")], also=["b", "gone"])
+    _, rows = build(images=[image("a"), image("b")], also=[("b", ""), ("gone", "")])
     assert lists(rows) == {"b": {"tagged"}}
 
 
@@ -219,7 +221,7 @@ def test_only_what_the_latest_run_doubts_waits_and_a_decision_since_ends_it(tmp_
         run.append("issues", pd.DataFrame([issue(name, n) for n, name in enumerate("abc")]))
 
     def waiting():
-        return set(queue.build(here.catalogue, only="issues").images["image_id"])
+        return set(queue.build(here.catalogue, only="issues").units["image_id"])
 
     assert waiting() == {"a", "b", "c"}
     at = "2999-01-01T00:00:00.000000+00:00"
@@ -246,15 +248,102 @@ def test_one_list_alone_can_be_shown(tmp_path, only):
     with runs.start(here, "issues", {}) as run:
         run.append("images", pd.DataFrame([image("a", turn=90), image("b"), image("c")]))
         run.append("issues", pd.DataFrame([issue("b", 0)]))
-    shown = queue.build(here.catalogue, also=["c"], only=only).images.set_index("image_id")
+    shown = queue.build(here.catalogue, also=[("c", "")], only=only).units.set_index("image_id")
     expected = {"a": {"turned"}, "b": {"issues"}, "c": {"tagged"}}
     assert lists(shown) == {k: v for k, v in expected.items() if v & {only or min(v), "tagged"}}
 
 
-def test_an_empty_workspace_has_nothing_to_review(build):
-    built, rows = build()
+@pytest.mark.parametrize("task", schema.TASKS)
+def test_an_empty_workspace_has_nothing_to_review(build, task):
+    built, rows = build(task)
     assert rows.empty
     assert built.unreadable == 0
+
+
+def eye(rows, part, *, task="eyes", label="open", **columns):
+    """Turn a row about liveness into one about a part; soft ones get probabilities of the task."""
+    probs = {"probs": np.float32([0.6, 0.3, 0.1])} if "probs" in rows else {}
+    return rows | {"task": task, "part": part, "label": label} | probs | columns
+
+
+def test_each_part_waits_for_itself_and_for_its_own_task_alone(build):
+    tables = {
+        "images": [image("a"), image("b", turn=90)],
+        "soft_labels": [
+            eye(soft("a"), "left_eye"),
+            eye(soft("a"), "right_eye", status="accepted"),
+            eye(soft("b"), "right_eye", label="closed", reason=schema.DOUBTED),
+            eye(soft("b"), "mouth", task="occlusion", label="blocked"),
+        ],
+    }
+    _, rows = build("eyes", **tables)
+    assert lists(rows) == {("a", "left_eye"): {"queue"}, ("b", "right_eye"): {"queue"}}
+    assert rows.loc[("b", "right_eye"), "reasons"] == [schema.DOUBTED]
+    assert rows["label"].tolist() == ["open", "closed"]
+    assert rows["p_bonafide"].isna().all()
+    assert lists(build("occlusion")[1]) == {("b", "mouth"): {"queue"}}
+    assert lists(build()[1]) == {"b": {"turned"}}
+
+
+def test_a_decision_about_one_eye_leaves_the_other_waiting(build):
+    _, rows = build(
+        "eyes",
+        images=[image("a")],
+        soft_labels=[eye(soft("a"), part) for part in ("left_eye", "right_eye")],
+        decisions=[eye(decision("a", "relabel"), "left_eye", label="closed"),
+                   eye(decision("a", "reject"), "right_eye", task="occlusion", label="")],
+    )  # fmt: skip
+    assert list(rows.index) == [("a", "right_eye")]
+    assert rows["decision"].isna().all()
+
+
+def test_contradictory_labels_of_one_part_wait(build):
+    labels_ = [eye(given_label("a", ""), "nose", task="occlusion", label=label)
+               for label in ("clear", "blocked")]  # fmt: skip
+    other = eye(given_label("a", ""), "chin", task="occlusion", label="clear")
+    _, rows = build("occlusion", images=[image("a")], labels=[*labels_, other])
+    assert lists(rows) == {("a", "nose"): {"queue"}}
+    assert rows["given"].tolist() == [labels.CONFLICT]
+
+
+def test_issues_audits_and_tags_of_parts(build):
+    audited = {"image_id": "a", "audited": "r", "attack_type": "", "task": "eyes"}
+    built, rows = build(
+        "eyes",
+        images=[image("a"), image("b")],
+        issues=[eye(issue("a", 0, suggested="closed"), "left_eye"),
+                eye(issue("a", 1, suggested="open"), "right_eye", label="closed")],
+        audits=[audited | {"part": "right_eye", "label": "closed"},
+                audited | {"part": "left_eye", "label": ""}],
+        decisions=[eye(decision("a", "accept"), "left_eye", label="open", at="2000")],
+        also=[("b", "eye")],
+    )  # fmt: skip
+    assert lists(rows) == {
+        ("a", "left_eye"): {"issues"},  # decided before the run that doubts it; not audited again
+        ("a", "right_eye"): {"issues", "audit"},
+        ("b", "eye"): {"tagged"},
+    }
+    assert rows.loc[("a", "right_eye"), "reasons"] == [
+        "label closed, quality 0.03, perhaps open", "audit of accepted label closed",
+    ]  # fmt: skip
+    assert rows.loc[("a", "right_eye"), "accepts"] == "closed"
+    assert built.totals == {"queue": 0, "issues": 2, "audit": 1, "tagged": 1}
+
+
+@pytest.mark.parametrize("task", schema.TASKS)
+def test_lists_about_whole_images_are_of_liveness_alone(task):
+    whole = {"duplicates", "recapture", "turned", "quarantined"}
+    names = set(queue.lists_of(task))
+    assert names == set(LISTS) - (set() if task == "liveness" else whole)
+    assert ("turn" in queue.lists_of(task)["queue"]) == (task == "liveness")
+
+
+@pytest.mark.parametrize("task", ["eyes", "occlusion"])
+def test_the_command_refuses_a_list_that_means_nothing(tmp_path, curate, task):
+    workspace.create(tmp_path / "ws")
+    done = curate("review", "--task", task, "--queue", "turned", "--no-app")
+    assert done.code == 2
+    assert "--queue turned is of whole images" in done.err
 
 
 def test_what_stands_is_said_in_tag_words():
@@ -270,9 +359,9 @@ def test_what_stands_is_said_in_tag_words():
     assert words.tolist() == ["reject", "attack/print", "keep", "keep bonafide"]
 
 
-def judged(words, label=None, standing=STANDING):
-    tagged = pd.DataFrame([["i", list(words), label]], columns=["image_id", "tags", "label"])
-    return tags.judge(tagged, standing)
+def judged(words, label=None, standing=STANDING, *, task="liveness", part=""):
+    row = {"image_id": "i", "part": part, "tags": list(words), "label": label}
+    return tags.judge(pd.DataFrame([row]), standing, task)
 
 
 def only(found):
@@ -325,6 +414,53 @@ def test_contradictory_tags_are_reported_and_left(words, soft_label):
     assert "i" in found.problems
 
 
+@pytest.mark.parametrize(
+    ("task", "part", "words", "soft_label", "expected"),
+    [
+        ("eyes", "left_eye", ["open"], "closed", ("relabel", "open", "")),
+        ("eyes", "eye", ["accept"], "closed", ("accept", "closed", "")),
+        ("eyes", "right_eye", ["reject"], "open", ("reject", "", "")),
+        ("eyes", "right_eye", ["accept", "blocked"], "blocked", ("accept", "blocked", "")),
+        ("occlusion", "chin", ["clear"], None, ("relabel", "clear", "")),
+        ("occlusion", "chin", ["blocked"], "clear", ("relabel", "blocked", "")),
+    ],
+)
+def test_tags_of_parts_make_decisions_about_them(task, part, words, soft_label, expected):
+    found = judged(words, soft_label, task=task, part=part)
+    assert only(found) == expected
+    assert found.taken == {f"i{part}": sorted(words)}
+    rows = tags.rows(found, task=task, reviewer="r", at="t")
+    assert rows[["task", "part"]].to_numpy().tolist() == [[task, part]]
+    tables.conform("decisions", rows)
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("eyes", ["print"]), ("eyes", ["bonafide"]), ("eyes", ["clear"]), ("eyes", ["keep"]),
+        ("occlusion", ["open"]), ("occlusion", ["keep"]), ("liveness", ["blocked"]),
+        ("eyes", ["open", "closed"]), ("occlusion", ["clear", "reject"]),
+    ],
+)  # fmt: skip
+def test_words_of_other_tasks_and_contradictions_are_not_taken(task, words):
+    found = judged(words, task=task, part="" if task == "liveness" else "left_eye")
+    assert found.decisions.empty
+    assert found.problems
+    assert not found.taken
+
+
+@pytest.mark.parametrize("task", schema.TASKS)
+def test_the_legend_tells_every_word(task):
+    told = " ".join(f"{word} {said}" for word, said in tags.LEGENDS[task].items())
+    assert all(word in told for word in tags.vocabulary(task))
+
+
+def test_what_stands_is_of_the_same_part():
+    stood = pd.DataFrame([("i", "left_eye", "relabel", "open", "")], columns=queue.DECIDED)
+    assert judged(["open"], None, stood, task="eyes", part="left_eye").decisions.empty
+    assert len(judged(["open"], None, stood, task="eyes", part="right_eye").decisions) == 1
+
+
 def test_unknown_tags_are_reported_and_known_ones_beside_them_taken():
     found = judged(["reject", "rejct"])
     assert only(found) == ("reject", "", "")
@@ -347,11 +483,11 @@ def test_a_decision_keeps_what_it_does_not_speak_of(stood, words, expected):
 
 
 def stands(stood):
-    return pd.DataFrame([("i", *stood)], columns=STANDING.columns)
+    return pd.DataFrame([("i", "", *stood)], columns=queue.DECIDED)
 
 
 @given(
-    words=st.sets(st.sampled_from(sorted(tags.VOCABULARY)), min_size=1, max_size=4),
+    words=st.sets(st.sampled_from(sorted(tags.vocabulary("liveness"))), min_size=1, max_size=4),
     soft_label=st.sampled_from([None, "bonafide", "attack/print", "attack/unknown"]),
 )
 def test_judging_what_was_just_decided_adds_nothing(words, soft_label):
@@ -362,7 +498,7 @@ def test_judging_what_was_just_decided_adds_nothing(words, soft_label):
     assert ("i" in first.taken) != ("i" in first.problems)
     bad = set(first.decisions["attack_type"]) - {"", *schema.ATTACK_TYPES}
     assert not bad
-    schema.conform("decisions", tags.rows(first, task="liveness", reviewer="r", at="t"))
+    tables.conform("decisions", tags.rows(first, task="liveness", reviewer="r", at="t"))
 
 
 def test_problems_are_summed_up_by_kind():

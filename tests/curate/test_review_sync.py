@@ -35,6 +35,11 @@ def make(root):
         pair = {"a": NAMES[3], "b": NAMES[4], "kind": "duplicate", "cluster": NAMES[4]}
         run.append("pairs", pd.DataFrame([pair]))
         run.append("soft_labels", pd.DataFrame([soft_row(n) for n in range(3)]))
+        run.append("soft_labels", pd.DataFrame([
+            part_row(0, "eyes", "left_eye") | {"confidence": 0.6}, part_row(0, "eyes", "right_eye"),
+            part_row(1, "eyes", "eye"), part_row(0, "occlusion", "chin"),
+            part_row(0, "occlusion", "nose"),
+        ]))  # fmt: skip
     return here
 
 
@@ -46,7 +51,9 @@ def image_row(root, n):
     row = {
         "image_id": NAMES[n], "uri": str(file), "also_at": [], "source": "s", "origin": "mined",
         "turn": 0, "mirror": "no", "status": "kept", "reason": "", "width": 640, "height": 480,
-        "face": np.float32([200, 100, 200, 200]),
+        "shows": "face",
+        "face": np.float32([200, 100, 200, 200]), "face_score": 0.9,
+        "landmarks": np.float32([260, 180, 340, 180, 300, 220, 300, 256, 220, 190, 380, 190]),
         "bytes": file.stat().st_size, "mtime_ns": file.stat().st_mtime_ns,
     }  # fmt: skip
     special = {
@@ -66,6 +73,12 @@ def soft_row(n):
         "probs": np.float32([1 - attack, attack] + [0] * 8), "status": "review",
         "reason": "low confidence", "teacher": "t", "threshold": 0.9,
     }  # fmt: skip
+
+
+def part_row(n, task, part):
+    label, probs = ("open", [0.7, 0.2, 0.1]) if task == "eyes" else ("clear", [0.7, 0.3])
+    said = {"task": task, "part": part, "label": label, "attack_type": ""}
+    return soft_row(n) | said | {"probs": np.float32(probs), "confidence": 0.7}
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +181,63 @@ def test_a_dataset_that_is_not_the_one_pushed_is_refused(road):
     assert "does not hold what was pushed" in seen["pull of another"]["error"]
 
 
+def test_every_eye_is_a_sample_with_a_picture_of_its_own(road):
+    _, seen = road
+    assert seen["eyes"]["shown"] == {"queue": 3}
+    assert seen["eyes"]["unreadable"] == 1
+    pushed_eyes = seen["eyes pushed"]
+    assert sorted(pushed_eyes["units"]) == ["0 left_eye", "0 right_eye", "1 eye"]
+    assert set(pushed_eyes["soft"].values()) == {"open"}
+    assert pushed_eyes["files"] == pushed_eyes["media"]
+    assert len(set(pushed_eyes["files"])) == 3
+    assert "part" in pushed_eyes["fields"]
+    assert not {"p_bonafide", "attack_type", "group"} & set(pushed_eyes["fields"])
+    assert "part" not in seen["pushed again"]["filterable"]
+
+
+def test_tags_of_one_task_outlive_the_push_of_another(road):
+    _, seen = road
+    assert sorted(seen["eyes left"]["datasets"]) == ["eyes", "liveness", "occlusion"]
+    assert seen["liveness after parts"]["parts"] == [
+        [0, "eyes", "left_eye", "relabel", "closed"],
+        [0, "eyes", "right_eye", "accept", "open"],
+        [0, "occlusion", "chin", "relabel", "blocked"],
+    ]
+    assert len(seen["liveness after parts"]["runs"]) == 2
+    assert seen["liveness after parts"]["undecided"] == ["eyes"]
+    problems = seen["liveness after parts"]["problems"]
+    assert problems[f"eyes {NAMES[1]}eye"] == "unknown tag 'print'"
+    assert seen["eyes left"]["tags"] == {"1 eye": ["print"]}
+    assert seen["eyes left"]["decision"]["0 left_eye"] == "decided: closed"
+    assert seen["eyes left"]["decision"]["1 eye"] is None
+
+
+def test_a_pull_is_of_the_task_named_or_of_all(road):
+    _, seen = road
+    assert seen["pull of parts"]["runs"] == []
+    assert len(seen["pull of all"]["runs"]) == 2
+    assert seen["pull of all"]["decisions"] == {"reject": 2}
+    assert seen["pull of all"]["parts"][-1] == [0, "occlusion", "nose", "reject", ""]
+
+
+def test_decided_parts_leave_the_lists_and_tags_not_taken_come_again(road):
+    _, seen = road
+    assert seen["eyes again"]["shown"] == {"queue": 1, "tagged": 1}
+    assert seen["eyes pushed again"]["tags"] == {"1 eye": ["print"]}
+    assert seen["eyes pushed again"]["views"] == {"queue": 1, "tagged": 1}
+
+
+def test_an_undone_decision_about_a_part_waits_again(road):
+    here, seen = road
+    assert seen["undone"]["shown"] == {"queue": 1}
+    assert [0, "occlusion", "nose", "reject", ""] not in seen["undone"]["parts"]
+    eye = labels.resolved(here.catalogue, "eyes", "left_eye")
+    assert tuple(eye.loc[NAMES[0], ["label", "basis"]]) == ("closed", "decision")
+    chin = labels.resolved(here.catalogue, "occlusion", "chin")
+    assert chin.loc[NAMES[0], "label"] == "blocked"
+    assert NAMES[0] not in labels.resolved(here.catalogue, "occlusion", "nose").index
+
+
 def test_decisions_take_effect(road):
     here, _ = road
     resolved = labels.resolved(here.catalogue)
@@ -182,14 +252,31 @@ def test_the_last_one_out_stops_mongod(road):
     assert (here.root / "review" / "db" / "mongod.lock").stat().st_size == 0
 
 
+def test_a_record_written_before_there_were_tasks_is_of_liveness(tmp_path):
+    here = workspace.create(tmp_path)
+    old = {"dataset": "review-1", "generation": "1", "images": 2, "at": "then"}
+    (here.root / "review" / "pushed.json").write_text(json.dumps(old))
+    assert pushed.require(here, "liveness").dataset == "review-1"
+    pushed.write(here, "eyes", "review-eyes-2", "2", 3)
+    assert {task: one.dataset for task, one in pushed.every(here).items()} == {
+        "liveness": "review-1", "eyes": "review-eyes-2",
+    }  # fmt: skip
+    with pytest.raises(DataError, match="Next: curate review --task occlusion"):
+        pushed.require(here, "occlusion")
+
+
 def test_pull_before_any_push_is_refused(tmp_path):
     with pytest.raises(DataError, match="Next: curate review"):
-        pushed.require(workspace.create(tmp_path))
+        pushed.require(workspace.create(tmp_path), "liveness")
 
 
 def write_thumbnails(root, numbers):
-    rows = pd.DataFrame([image_row(root, n) for n in numbers])
-    return thumbs.write(rows, root / "media", threads=2, track=lambda items, total, what: items)
+    return write_pictures(root, pd.DataFrame([image_row(root, n) for n in numbers]).assign(part=""))
+
+
+def write_pictures(root, rows, task="liveness"):
+    untold = {"threads": 2, "track": lambda items, total, what: items}
+    return thumbs.write(rows, root / "media", task, **untold)
 
 
 def test_thumbnails_are_small_and_upright(tmp_path):
@@ -208,9 +295,9 @@ def test_thumbnails_are_small_and_upright(tmp_path):
 def test_a_missing_original_is_skipped_and_an_earlier_thumbnail_deleted(tmp_path):
     (tmp_path / "originals").mkdir()
     write_thumbnails(tmp_path, [0, 1])
-    rows = pd.DataFrame([image_row(tmp_path, n) for n in (1, 2)])
+    rows = pd.DataFrame([image_row(tmp_path, n) for n in (1, 2)]).assign(part="")
     Path(rows["uri"][1]).unlink()
-    done = thumbs.write(rows, tmp_path / "media", threads=2, track=lambda items, total, what: items)
+    done = write_pictures(tmp_path, rows)
     assert done.tolist() == [True, False]
     assert [file.name for file in (tmp_path / "media").iterdir()] == [f"{NAMES[1]}_0.jpg"]
 
@@ -262,10 +349,11 @@ def test_what_a_killed_review_left_running_is_taken_over(tmp_path):
 
 
 @pytest.fixture
-def app(tmp_path):
+def app(tmp_path, request):
     """`curate review` as a person starts it, and what it said until the App was open."""
     here, port = make(tmp_path), mongod.free_port()
-    command = [sys.executable, "-m", "curate", "--workspace", here.root, "review", "--json"]
+    command = [sys.executable, "-m", "curate", "--workspace", here.root, "review", "--json",
+               "--task", request.param]  # fmt: skip
     process = subprocess.Popen(
         [*command, "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -280,7 +368,15 @@ def app(tmp_path):
     process.communicate(timeout=60)
 
 
-def test_a_tag_given_in_the_app_arrives(app):
+@pytest.mark.parametrize(
+    ("app", "word", "decided"),
+    [
+        ("liveness", "replay_monitor", (NAMES[2], "", "attack", "replay_monitor")),
+        ("eyes", "closed", (NAMES[0], "left_eye", "closed", "")),
+    ],
+    indirect=["app"],
+)
+def test_a_tag_given_in_the_app_arrives(app, word, decided):
     from playwright.sync_api import expect, sync_playwright
 
     here, process, said, command = app
@@ -306,7 +402,7 @@ def test_a_tag_given_in_the_app_arrives(app):
         corner = first.bounding_box()
         page.mouse.click(corner["x"] + 16, corner["y"] + 16)
         page.locator('[data-cy="action-tag-sample-labels"]').click()
-        page.get_by_placeholder(re.compile("tag selected sample")).fill("replay_monitor")
+        page.get_by_placeholder(re.compile("tag selected sample")).fill(word)
         page.keyboard.press("Enter")
         with page.expect_response(re.compile("/tag$")) as tagged:
             page.get_by_text("Apply", exact=True).click()
@@ -317,5 +413,5 @@ def test_a_tag_given_in_the_app_arrives(app):
     assert process.returncode == 0, errors
     assert json.loads(out)["decisions"] == {"relabel": 1}
     (row,) = here.catalogue.read("decisions").to_dict("records")
-    assert (row["image_id"], row["action"]) == (NAMES[2], "relabel")
-    assert (row["label"], row["attack_type"]) == ("attack", "replay_monitor")
+    assert row["action"] == "relabel"
+    assert tuple(row[name] for name in ("image_id", "part", "label", "attack_type")) == decided

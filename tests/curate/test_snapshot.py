@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate import fingerprints, groups, labels, schema
+from curate import fingerprints, groups, labels, schema, tables
 from curate.duplicates import RECAPTURED
 from curate.labels import Said
 from curate.snapshot import NONE, Snapshot
@@ -22,15 +22,15 @@ WORDS = ["bonafide", "attack/print", "attack/mask_3d", "attack/unknown"]
 class Tables:
     """A catalogue in memory, of one run; a row of `splits` or `images` may stand twice."""
 
-    def __init__(self, tables):
-        self.tables = {name: schema.empty(name) for name in schema.TABLES}
-        self.tables |= {name: pd.DataFrame(rows) for name, rows in tables.items() if rows}
+    def __init__(self, given):
+        self.tables = {name: tables.empty(name) for name in tables.TABLES}
+        self.tables |= {name: pd.DataFrame(rows) for name, rows in given.items() if rows}
 
     def runs_standing(self):
         return pd.DataFrame({"run_id": ["r"], "verb": ["ingest"]})
 
     def rows(self, table, runs):
-        return Stored(schema.conform(table, self.tables[table]))
+        return Stored(tables.conform(table, self.tables[table]))
 
 
 class Stored:

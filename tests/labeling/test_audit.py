@@ -96,10 +96,10 @@ def test_the_review_shows_what_was_drawn_until_it_is_decided(here: Workspace) ->
     labelled(here, 30)
     call(here, 10)
     names = sampled(here)
-    shown = queue.build(here.catalogue, only="audit").images
+    shown = queue.build(here.catalogue, only="audit").units
     assert set(shown["image_id"]) == set(names)
     decide(here, names[:4], "accept", "bonafide")
-    shown = queue.build(here.catalogue, only="audit").images
+    shown = queue.build(here.catalogue, only="audit").units
     assert set(shown["image_id"]) == set(names[4:])
 
 
@@ -189,6 +189,24 @@ def test_eyes_are_decided_each_for_itself(here: Workspace) -> None:
     decide(here, sampled(here), "relabel", "closed", task="eyes", part="left_eye")
     done = call(here, task="eyes")
     assert (done.state, done.wrong) == ("withdrawn", 4)
+
+
+@pytest.mark.parametrize(("task", "part", "label"), [("eyes", "left_eye", "open"),
+                                                     ("occlusion", "chin", "clear")])  # fmt: skip
+def test_parts_of_a_face_are_drawn_shown_decided_and_certified(
+    curate: Callable, here: Workspace, task: str, part: str, label: str
+) -> None:
+    labelled(here, 200, label=label, task=task, part=part)
+    done = curate("audit", "--task", task, "--n", "149")
+    assert f"curate review --task {task} --queue audit" in done.out
+    assert queue.build(here.catalogue, only="audit").units.empty
+    shown = queue.build(here.catalogue, task, only="audit").units
+    assert sorted(shown["image_id"]) == sampled(here)
+    assert set(shown["part"]) == {part}
+    decide(here, sampled(here), "accept", label, task=task, part=part)
+    assert queue.build(here.catalogue, task, only="audit").units.empty
+    done = curate("audit", "--task", task, "--json").json
+    assert (done["state"], done["decided"], done["wrong"]) == ("certified", 149, 0)
 
 
 def test_terms_are_those_of_the_draw_whatever_is_asked_for_later(here: Workspace) -> None:

@@ -250,7 +250,48 @@ def test_middle_is_the_mean_and_deviation_of_every_channel_of_every_stage(
     assert away.max() < 1e-2
 
 
-def test_matrix_reads_what_is_there_once_and_holds_it_in_half_precision(
+def test_folding_changes_no_output_and_leaves_no_normalisation() -> None:
+    plain: Any = backbones.create("tf_efficientnet_lite0").eval()
+    fast: Any = backbones.folded(backbones.create("tf_efficientnet_lite0").eval())
+    norms = [m for m in fast.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert not norms
+    pixels = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        for one, other in zip(
+            plain.forward_intermediates(pixels, intermediates_only=True),
+            fast.forward_intermediates(pixels, intermediates_only=True),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(plain(pixels), fast(pixels), rtol=1e-3, atol=1e-4)
+
+
+def test_a_normalisation_that_no_convolution_feeds_stays() -> None:
+    layers = [torch.nn.BatchNorm2d(3), torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)]
+    net: Any = torch.nn.Sequential(*layers, torch.nn.ReLU(), torch.nn.BatchNorm2d(4)).eval()
+    for norm in (net[0], net[2], net[4]):
+        norm.running_mean.uniform_(-1, 1)
+        norm.running_var.uniform_(0.5, 2)
+    net.pretrained_cfg = {"input_size": (3, 9, 9)}
+    pixels = torch.randn(2, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        before = net(pixels)
+        after = backbones.folded(net)(pixels)
+    torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-5)
+    kinds = [isinstance(layer, torch.nn.BatchNorm2d) for layer in net]
+    assert kinds == [True, False, False, False, True]
+
+
+@pytest.mark.parametrize("side", [1, 7, 112])
+def test_moments_are_those_of_torch(side: int) -> None:
+    stage = torch.randn(3, 8, side, side, generator=torch.Generator().manual_seed(0)) + 2
+    mean, deviation = features._moments(stage.to(memory_format=torch.channels_last))
+    exact = torch.std_mean(stage.double(), dim=(2, 3), correction=0)
+    torch.testing.assert_close(mean.double(), exact[1], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(deviation.double(), exact[0], rtol=1e-4, atol=1e-3)
+
+
+def test_a_cache_reads_the_parts_it_is_asked_for_and_holds_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = Cache(tmp_path / "c")
@@ -258,16 +299,64 @@ def test_matrix_reads_what_is_there_once_and_holds_it_in_half_precision(
     for part in range(3):
         cache.add({f"{part}-{n}": rng.normal(size=8) for n in range(10)})
     reads = []
-    read = embeddings._read
-    monkeypatch.setattr(embeddings, "_read", lambda part: reads.append(part) or read(part))
+    read = embeddings._values
+    monkeypatch.setattr(embeddings, "_values", lambda part: reads.append(part) or read(part))
     first = cache.matrix(["2-3", "0-0", "2-3"])
-    again = cache.matrix(["0-0"])
-    assert len(reads) == 3
-    np.testing.assert_array_equal(first[1:2], again)
-    assert cache._held is not None
-    assert cache._held[1].dtype == np.float16
+    assert len(set(reads)) == len(reads) == 2
+    again = cache.rows(cache.places(["2-3", "2-9"]))
+    assert len(reads) <= 3
+    assert again.dtype == np.float16
+    np.testing.assert_array_equal(first[[0, 2]], again[[0, 0]])
+    reads.clear()
+    cache.rows(cache.places(["2-4"]))
+    assert not reads
     cache.add({"new": np.ones(8)})
     np.testing.assert_array_equal(cache.matrix(["new"]), np.ones((1, 8)))
+
+
+def test_of_an_image_that_lies_in_two_parts_the_last_one_counts(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "c")
+    for value, names in ((1.0, "ab"), (2.0, "bc")):
+        cache.add({name: np.full(2, value) for name in names})
+    last = sorted((tmp_path / "c").glob("*.parquet"))[-1]
+    held = pq.read_table(last, columns=["image_id"])["image_id"].to_pylist()
+    found = Cache(tmp_path / "c")
+    assert found.ids() == {"a", "b", "c"}
+    assert found.matrix(["b"])[0, 0] == (2.0 if "c" in held else 1.0)
+    assert found.places(["a", "nobody"]).tolist()[1] == -1
+    np.testing.assert_array_equal(found.matrix(["c", "a", "c"])[:, 0], [2, 1, 2])
+
+
+def test_blocks_are_all_rows_once_and_no_larger_than_they_may_be(
+    here: Workspace, units: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features.features(here, units.iloc[5:], views(here), quiet)
+    straight = features.features(here, units, views(here), quiet)
+    monkeypatch.setattr(features, "BLOCK", 4)
+    order = np.random.default_rng(0).permutation(len(units))
+    found = list(features.blocks(here, units.iloc[order], views(here), quiet))
+    assert max(len(rows) for rows, _ in found) == 4
+    assert sorted(np.concatenate([rows for rows, _ in found])) == list(range(len(units)))
+    for rows, block in found:
+        for name, values in straight.items():
+            np.testing.assert_array_equal(block[name], values[order[rows]])
+
+
+def test_what_is_not_wanted_is_not_read(
+    here: Workspace, units: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = features.features(here, units, views(here), quiet)
+    reads: list[Path] = []
+    read = embeddings._values
+    monkeypatch.setattr(embeddings, "_values", lambda part: reads.append(part) or read(part))
+    here.memory.clear()
+    one = features.names(views(here)[1:], ["middle"])
+    found = features.features(here, units, views(here), quiet, wanted=one)
+    assert list(found) == one
+    assert {part.parent.name.split("-")[1] for part in reads} == {"middle"}
+    np.testing.assert_array_equal(found[one[0]], every[one[0]])
+    nothing = list(features.blocks(here, units, views(here), quiet, wanted=()))
+    assert [len(rows) for rows, _ in nothing] == [len(units)]
 
 
 def test_an_image_without_features_is_named(tmp_path: Path) -> None:

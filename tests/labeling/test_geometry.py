@@ -10,9 +10,9 @@ from curate import assets, schema, workspace
 from curate.errors import ConfigError, SourceError
 from curate.examine import examine
 from curate.landmarks import LandmarkReader
+from curate.parts import REGIONS, axes
 from labeling import geometry
 from labeling.geometry import Geometry, evidence_of, judge_eyes, judge_regions
-from labeling.parts import REGIONS, axes
 
 SIZE, SHARE = 320, 0.5
 SKIN, LASHES, CLOTH = (222, 178, 150), (60, 40, 40), (40, 90, 200)

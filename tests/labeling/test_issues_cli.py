@@ -65,7 +65,7 @@ def test_a_wrong_label_is_doubted_and_nothing_of_test_is_judged(
     split = here.catalogue.split_of()
     assert "test" not in set(split[rows["image_id"]])
     assert done.json["judged"] == len(rows) == (split != "test").sum()
-    shown = queue.build(here.catalogue, only="issues").images
+    shown = queue.build(here.catalogue, only="issues").units
     assert set(shown["image_id"]) == set(rows.loc[rows["issue"], "image_id"])
 
 

@@ -44,6 +44,16 @@ def test_too_few_people_for_chance_ring_only_when_told_apart_for_sure() -> None:
     assert (still.rings, clear.rings) == (False, True)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_area_is_the_share_of_pairs_in_order_ties_half(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    score, side = rng.integers(0, 9, (30, 4)).astype(float), rng.random((30, 4)) < 0.4
+    for column, area in enumerate(shift._area(score, side)):
+        high = score[side[:, column], column][:, np.newaxis]
+        low = score[~side[:, column], column][np.newaxis]
+        assert area == pytest.approx(((high > low) + 0.5 * (high == low)).mean())
+
+
 def test_one_person_is_nothing_to_compare_with() -> None:
     assert shift.alarm(*people(0, 1), *people(1, 9), seed=0, level=0.05) is None
 

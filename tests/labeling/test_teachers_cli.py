@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from curate import assets
 from curate.cli import main
 from curate.embeddings import Cache
-from labeling import teachers, teachers_cli, zero_shot
+from labeling import teachers, trial, zero_shot
 from labeling.cards import Input
 
 
@@ -41,7 +41,7 @@ def tiny(here, card_tree, write_card, write_onnx, linear):
 
 
 def test_every_teacher_that_can_be_built_is_listed():
-    assert set(teachers_cli.BUILT_IN) == set(teachers.TEACHERS)
+    assert set(trial.BUILT_IN) == set(teachers.TEACHERS)
 
 
 def test_list_says_what_is_here_and_how_to_get_the_rest(curate, tiny):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from labeling import typical
+from labeling.typical import Guard
 
 WIDE, DEEP = 60, 6  # features; directions that a look varies in
 
@@ -28,12 +29,27 @@ def one_each(count: int) -> np.ndarray:
     return np.array([f"clip{n}" for n in range(count)], object)
 
 
+def odd_of(
+    sources: dict[str, np.ndarray],
+    known: np.ndarray,
+    groups: np.ndarray,
+    clips: np.ndarray,
+    seed: int = 0,
+) -> np.ndarray:
+    """What is odd of all, learnt from those known; nothing where these are too few."""
+    learnt = {name: values[known] for name, values in sources.items()}
+    guard = Guard.of(learnt, groups[known], seed=seed)
+    if guard is None:
+        return np.zeros(len(groups), bool)
+    return typical.odd(guard.left(sources, groups), known, clips)
+
+
 def judged(*sets: tuple[np.ndarray, np.ndarray], known: int, seed: int = 0) -> np.ndarray:
     """What is odd of faces stacked below each other, the first ``known`` rows being known."""
     values = np.vstack([faces for faces, _ in sets])
     groups = np.concatenate([who for _, who in sets])
     mask = np.arange(len(values)) < known
-    return typical.odd({"a": values}, mask, groups, one_each(len(values)), seed=seed)
+    return odd_of({"a": values}, mask, groups, one_each(len(values)), seed=seed)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -73,7 +89,7 @@ def test_members_of_a_known_group_that_are_not_known_are_judged_without_it_too()
     values[:per] = looks(7, 1, per, turned=3)
     groups = names("k", people, per)
     known = np.arange(len(values)) >= 1
-    odd = typical.odd({"a": values}, known, groups, one_each(len(values)), seed=0)
+    odd = odd_of({"a": values}, known, groups, one_each(len(values)), seed=0)
     assert odd[0]
 
 
@@ -98,7 +114,7 @@ def test_frames_of_a_clip_are_judged_alike() -> None:
     values = np.vstack([looks(0, 30, 2), looks(1, 20, 3), looks(2, 20, 3, turned=1)])
     groups = np.concatenate([names("k", 30, 2), names("n", 40, 3)])
     clips = np.concatenate([one_each(60), names("c", 40, 3)])
-    odd = typical.odd({"a": values}, np.arange(180) < 60, groups, clips, seed=0)
+    odd = odd_of({"a": values}, np.arange(180) < 60, groups, clips, seed=0)
     frames = odd[60:].reshape(40, 3)
     assert (frames == frames[:, :1]).all()
     assert frames[20:].all()
@@ -109,7 +125,7 @@ def test_a_long_clip_counts_as_one_known_presentation() -> None:
     values = np.vstack([looks(0, 40, 1), np.repeat(looks(3, 1, 1), 300, axis=0)])
     groups = np.concatenate([names("k", 40, 1), np.full(300, "burst", object)])
     clips = np.concatenate([one_each(40), np.full(300, "burst", object)])
-    odd = typical.odd({"a": values}, np.ones(340, bool), groups, clips, seed=0)
+    odd = odd_of({"a": values}, np.ones(340, bool), groups, clips, seed=0)
     presentations = np.append(odd[:40], odd[40])
     assert 1 - presentations.mean() == pytest.approx(typical.PASSING, abs=1 / 41)
 
@@ -119,8 +135,42 @@ def test_one_source_is_enough_to_find_a_face_odd() -> None:
     differs = np.vstack([looks(2, 40, 2), looks(3, 40, 1, turned=1)])
     groups = np.concatenate([names("k", 40, 2), names("n", 40, 1)])
     known = np.arange(120) < 80
-    odd = typical.odd({"a": same, "b": differs}, known, groups, one_each(120), seed=0)
+    odd = odd_of({"a": same, "b": differs}, known, groups, one_each(120), seed=0)
     assert odd[80:].mean() > 0.85
+
+
+def test_units_are_judged_alike_in_any_blocks() -> None:
+    """Each unit by itself is as far from the look as among all others."""
+    values = np.vstack([looks(0, 12, 3), looks(1, 20, 1, turned=1)])
+    groups = np.concatenate([names("k", 12, 3), names("n", 20, 1)])
+    guard = Guard.of({"a": values[:36]}, groups[:36], seed=0)
+    assert guard is not None
+    whole = guard.left({"a": values}, groups)
+    for start in range(0, len(values), 7):
+        rows = slice(start, start + 7)
+        np.testing.assert_allclose(
+            guard.left({"a": values[rows]}, groups[rows]), whole[:, rows], rtol=1e-4
+        )
+
+
+def test_units_that_nobody_asks_about_change_nothing_for_the_others() -> None:
+    values = np.vstack([looks(0, 12, 3), looks(1, 40, 1), looks(2, 40, 1, turned=1)])
+    groups = np.concatenate([names("k", 12, 3), names("n", 80, 1)])
+    known, clips = np.arange(len(values)) < 36, one_each(len(values))
+    guard = Guard.of({"a": values[known]}, groups[known], seed=0)
+    assert guard is not None
+    left = guard.left({"a": values}, groups)
+    asked = known | (np.random.default_rng(0).random(len(values)) < 0.5)
+    every = typical.odd(left, known, clips)
+    some = typical.odd(np.where(asked, left, -np.inf), known, clips)
+    assert every[~asked].any()
+    np.testing.assert_array_equal(some, every & asked)
+
+
+def test_a_feature_that_is_no_number_is_odd() -> None:
+    known = np.arange(60) < 50
+    left = np.where(known, np.arange(60.0), np.nan)[np.newaxis]
+    assert typical.odd(left, known, one_each(60))[50:].all()
 
 
 def test_the_same_seed_finds_the_same_ones() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate import parts
 from curate.errors import ConfigError, DataError
-from labeling import parts
 
 SIZE, SHARE = 400, 0.4
 UNIT = SIZE * SHARE / 2

@@ -1,4 +1,4 @@
-"""Crops in which one part of a face lies like that of any other face, for the fitted teacher.
+"""Where the parts of a face lie, and crops in which one lies like that of any other face.
 
 Eyes come from faces, and as patches without a face. Both become one kind of picture: the eye fills
 it, the subject's left one is mirrored to look like a right one, it is grey, of few pixels, and of
@@ -48,6 +48,14 @@ REGIONS = {
     "mouth": (0.0, MOUTH),
     "chin": (0.0, 1.38),
     "forehead": (0.0, -0.62),
+}
+RADII = {  # of the ellipse that a region fills: half its width, half its height
+    "left_eye": (0.26, 0.16),
+    "right_eye": (0.26, 0.16),
+    "nose": (0.22, 0.25),
+    "mouth": (0.35, 0.17),
+    "chin": (0.34, 0.18),
+    "forehead": (0.55, 0.22),
 }
 REGION_SIDE = 0.9
 WHOLE_SIDE, WHOLE_DOWN = 2.1, 0.42  # of the crop of the whole face
