@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from curate import champions, groups, schema
 from curate.labels import CLASH, Said
@@ -16,6 +17,7 @@ from curate.workspace import Workspace
 
 BATCHES = 8  # ingest runs shown
 RUNS = 5  # runs of any verb shown
+WAITING = "soft labels to review"
 
 
 @dataclass(frozen=True)
@@ -76,17 +78,40 @@ def _labels_by_split(snapshot: Snapshot, said: Said) -> dict[str, tuple[int, int
 
 
 def _queues(snapshot: Snapshot, said: Said, images: pd.DataFrame) -> dict[str, int]:
+    settled = _settled(snapshot, said)
+    decided = said.decisions["image_id"].to_numpy()
+    undecided = ((images["turn"] < 0) & (images["status"] == "kept")).to_numpy(copy=True)
+    undecided[decided[decided < snapshot.images]] = False
+    return {
+        WAITING: int((~settled[said.in_review]).sum()),
+        "contradictory given labels": int(((said.given == CLASH) & ~settled).sum()),
+        "turn undecided": int(undecided.sum()),
+    } | {f"{WAITING}, {task}": _waiting(snapshot, task) for task in _other_tasks(snapshot)}
+
+
+def _other_tasks(snapshot: Snapshot) -> list[str]:
+    """Return the tasks beside the first that a teacher has labelled."""
+    inputs = snapshot.runs.loc[snapshot.runs["verb"] == "softlabel", "inputs"]
+    done = {json.loads(text).get("task") for text in inputs}
+    return [task for task in schema.TASKS[1:] if task in done]
+
+
+def _waiting(snapshot: Snapshot, task: str) -> int:
+    """Return how many eyes or regions wait for a person."""
+    count = 0
+    for part in schema.PARTS_OF[task]:
+        said = Said(snapshot, task, part)
+        count += int((~_settled(snapshot, said)[said.in_review]).sum())
+    return count
+
+
+def _settled(snapshot: Snapshot, said: Said) -> NDArray[np.bool_]:
+    """Tell of each image whether a person said what it shows."""
     decisions = said.decisions["image_id"].to_numpy()
     final = said.decisions["action"].isin(["reject", "accept"]).to_numpy()
     settled = np.zeros(snapshot.total, bool)
     settled[decisions[final | (said.decided[decisions] != NONE)]] = True
-    undecided = ((images["turn"] < 0) & (images["status"] == "kept")).to_numpy(copy=True)
-    undecided[decisions[decisions < snapshot.images]] = False
-    return {
-        "soft labels to review": int((~settled[said.in_review]).sum()),
-        "contradictory given labels": int(((said.given == CLASH) & ~settled).sum()),
-        "turn undecided": int(undecided.sum()),
-    }
+    return settled
 
 
 def _batches(snapshot: Snapshot, images: pd.DataFrame) -> list[dict[str, Any]]:
@@ -129,7 +154,10 @@ def _next(
         ]
     if "softlabel" not in done:
         return ["curate softlabel --threshold 0.9"]
-    steps = ["curate review" if any(queues.values()) else ""]
+    own = {f"{WAITING}, {task}": f" --task {task}" for task in schema.TASKS[1:]}
+    steps = [f"curate review{task}" for name, task in own.items() if queues.get(name)]
+    if any(count for name, count in queues.items() if name not in own):
+        steps.insert(0, "curate review")
     steps.append("curate synth" if "synth" not in done else "")
     steps.append("curate retrain" if "retrain" not in done else "curate report")
     return [step for step in steps if step]

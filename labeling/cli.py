@@ -200,7 +200,8 @@ def _labelled_tasks(here: "Workspace") -> list[str]:
     if not found:
         raise DataError(
             "no trusted training image: a teacher has nothing to learn from.\n"
-            "Next: curate ingest LABELLED_FOLDER --trust given, or label some in curate review"
+            "Next: curate ingest LABELLED_FOLDER --trust given; or --task and a --teacher that "
+            "learns nothing: a card, geometry, champion"
         )
     return found
 

@@ -68,15 +68,15 @@ def softlabel(here: Workspace, wish: Wish, track: Track) -> Labelled:
     """Fit the teacher, label the pool, and record the rows as one run.
 
     Raises:
-        DataError: no trusted labels, one class only, or nothing to label.
+        DataError: no trusted labels for a teacher that learns, one class only, nothing to label.
         ConfigError: an unknown teacher.
         AssetError: a model file is missing.
     """
     inputs: dict[str, Any] = {"task": wish.task, "threshold": wish.threshold}
     inputs |= {"max_error": wish.max_error, "confidence": wish.confidence}
     with runs.start(here, "softlabel", inputs) as run:
-        found = units.gather(here, wish.task)
         name = wish.teacher or teachers.default(here, wish.task)
+        found = units.gather(here, wish.task, learning=name in teachers.LEARNING)
         inputs |= {"teacher": name, "fingerprint": _mark(here, wish, name, found)}
         if earlier := runs.repeats(here, "softlabel", str(inputs["fingerprint"]), task=wish.task):
             run.recorded = False

@@ -39,6 +39,7 @@ class Teacher(Protocol):
 
 
 Build = Callable[[Workspace, Units, Track], Teacher]
+LEARNING = ("fitted", "stack", "fine-tuned", "agreement")  # the others need no trusted labels
 
 
 def names(here: Workspace, task: str) -> list[str]:

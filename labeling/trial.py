@@ -179,7 +179,7 @@ def _ask_built_in(around: Surroundings, name: str, task: str, units: pd.DataFram
 
     here = around.here or opened(None)
     with here.lock("teachers try"):
-        known = gather(here, task)
+        known = gather(here, task, learning=name in built.LEARNING)
         teacher = built.build(here, name, known, show.track)
         before = set(here.root.glob("crops/*/*.parquet"))
         try:

@@ -46,11 +46,11 @@ class Units:
         return pd.concat([self.learn, self.certify, self.pool])
 
 
-def gather(here: Workspace, task: str) -> Units:
-    """Return the units of ``task``.
+def gather(here: Workspace, task: str, *, learning: bool = True) -> Units:
+    """Return the units of ``task``, for a teacher that learns from them, or for one that does not.
 
     Raises:
-        DataError: no training image has a trusted label.
+        DataError: no training image has a trusted label, and the teacher is to learn.
     """
     every = images(here.catalogue)
     given = {part: labels.given_keys(here.catalogue, task, part) for part in schema.PARTS_OF[task]}
@@ -59,10 +59,11 @@ def gather(here: Workspace, task: str) -> Units:
     said = pd.concat([word.set_axis(word.index + part) for part, word in given.items()])
     known, split = every["class"].notna(), every["split"]
     learn = every[known & (split == "train")]
-    if learn.empty:
+    if learn.empty and learning:
         raise DataError(
             f"no training image has a trusted {task} label: a teacher has nothing to learn from.\n"
-            "Next: curate ingest LABELLED_FOLDER --trust given, or label some in curate review"
+            "Next: curate ingest LABELLED_FOLDER --trust given; or a --teacher that learns "
+            "nothing: a card, geometry, champion"
         )
     taught = every["part"].isin(_taught(learn, task))
     pool = every[taught & ~known & ~every["settled"] & ~split.isin(["dev", "test"])]
@@ -120,8 +121,12 @@ def _of_part(catalogue: Catalogue, shown: pd.DataFrame, task: str, part: str) ->
 
 
 def _taught(learn: pd.DataFrame, task: str) -> set[str]:
-    """Return the parts of which labels are known: one eye stands for all, a region for itself."""
-    return set(schema.PARTS_OF[task]) if task == "eyes" else set(learn["part"])
+    """Return the parts of which labels are known: one eye stands for all, a region for itself.
+
+    Where nothing is known at all a teacher that learns nothing labels every part.
+    """
+    every = task == "eyes" or learn.empty
+    return set(schema.PARTS_OF[task]) if every else set(learn["part"])
 
 
 def classes(known: pd.DataFrame, task: str) -> "pd.Series[str]":

@@ -31,8 +31,14 @@ def label(name: str, word: str, *, trusted: bool = True) -> dict[str, object]:
     return {"task": "liveness", "part": "", **row}
 
 
-def write(here: Workspace, verb: str = "ingest", **tables: list[dict[str, object]]) -> str:
-    with runs.start(here, verb, {}) as run:
+def write(
+    here: Workspace,
+    verb: str = "ingest",
+    *,
+    inputs: dict[str, object] | None = None,
+    **tables: list[dict[str, object]],
+) -> str:
+    with runs.start(here, verb, inputs or {}) as run:
         for table, rows in tables.items():
             run.append(table, pd.DataFrame(rows))
     return run.run_id
@@ -85,6 +91,28 @@ def test_counts_by_label_and_split_and_what_waits(here: Workspace) -> None:
     assert overview(here).queues == {
         "soft labels to review": 0, "contradictory given labels": 1, "turn undecided": 1,
     }  # fmt: skip
+
+
+def test_eyes_that_wait_are_counted_by_themselves(here: Workspace) -> None:
+    write(here, images=[image("a"), image("b")], labels=[label("a", "bonafide")])
+    deal(here, a="train", b="train")
+    soft = {
+        "task": "eyes", "label": "open", "attack_type": "", "probs": [0.6, 0.3, 0.1],
+        "confidence": 0.6, "status": "review", "reason": "",
+    }  # fmt: skip
+    rows = [{**soft, "image_id": name, "part": part}
+            for name in "ab" for part in ("left_eye", "right_eye")]  # fmt: skip
+    run = write(here, "softlabel", soft_labels=rows, inputs={"task": "eyes"})
+    view = overview(here)
+    assert view.queues["soft labels to review, eyes"] == 4
+    assert view.queues["soft labels to review"] == 0
+    assert "curate review --task eyes" in view.next_steps
+    assert "curate review" not in view.next_steps
+    decision = {"task": "eyes", "part": "left_eye", "at": "1", "label": "closed", "attack_type": ""}
+    write(here, "review", decisions=[{**decision, "image_id": "a", "action": "relabel"}])
+    assert overview(here).queues["soft labels to review, eyes"] == 3
+    runs.undo(here, run)
+    assert "soft labels to review, eyes" not in overview(here).queues
 
 
 def test_each_batch_says_what_was_new_and_what_was_not(here: Workspace) -> None:

@@ -246,6 +246,33 @@ def test_a_workspace_without_dev_certifies_nothing(curate: Callable, tmp_path: P
     assert here.catalogue.read("soft_labels")["bound"].isna().all()
 
 
+def test_nothing_trusted_leaves_the_teachers_that_learn_nothing_and_no_bound(
+    curate: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = created(tmp_path / "ws")
+    add(here, "u", 10, "train")
+
+    class Newcomer:
+        name = "champion"
+
+        def probabilities(self, units: pd.DataFrame) -> np.ndarray:
+            return np.tile([0.97, *[0.03 / 9] * 9], (len(units), 1))
+
+    monkeypatch.setitem(teachers.TEACHERS, "champion", lambda *_: Newcomer())
+    asked = ("softlabel", "--task", "liveness", "--teacher")
+    assert curate(*asked, "champion", "--max-error", "0.02").code == 3
+    assert here.catalogue.read("soft_labels").empty
+    done = curate(*asked, "champion", "--threshold", "0.9", "--json")
+    assert done.code == 0, done.err
+    assert {row["at_most"] for row in done.json["bounds"]} == {None}
+    rows = here.catalogue.read("soft_labels")
+    assert len(rows) == 10
+    assert rows["bound"].isna().all()
+    refused = curate(*asked, "fitted", "--threshold", "0.9")
+    assert refused.code == 1
+    assert "a --teacher that learns nothing" in refused.err
+
+
 def test_an_undone_certificate_leaves_no_label(curate: Callable, here: Workspace) -> None:
     run = curate("softlabel", "--max-error", "0.02", "--json").json["run_id"]
     assert curate("undo", run).code == 0

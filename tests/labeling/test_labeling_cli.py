@@ -90,6 +90,19 @@ def test_a_task_without_trusted_labels_says_so(
     assert f"no training image has a trusted {task} label" in done.err
 
 
+def test_landmarks_judge_eyes_of_which_nothing_is_known(curate: Callable, here: Catalogue) -> None:
+    done = curate("softlabel", "--task", "eyes", "--teacher", "geometry", "--json")
+    assert done.code == 0, done.err
+    rows = here.read("soft_labels")
+    assert set(rows["part"]) == {"left_eye", "right_eye"}
+    assert (rows["label"] != "").any()
+    assert rows["bound"].isna().all()
+    photo = here.read("images")["uri"].iloc[0]
+    tried = curate("teachers", "try", photo, "--teacher", "geometry", "--task", "eyes", "--json")
+    assert tried.code == 0, tried.err
+    assert [line["part"] for line in tried.json["teachers"]] == ["left_eye", "right_eye"]
+
+
 def test_both_ways_to_choose_at_once_are_a_usage_error(curate: Callable, here: Catalogue) -> None:
     done = curate("softlabel", "--threshold", "0.9", "--max-error", "0.02")
     assert done.code == 2
