@@ -207,6 +207,14 @@ def latest_soft(catalogue: Catalogue, task: str, part: str = "") -> pd.DataFrame
     return frame
 
 
+def soft_units(catalogue: Catalogue, task: str) -> pd.DataFrame:
+    """Return `latest_soft` of all parts, by image_id and part as one word."""
+    parts = schema.PARTS_OF[task]
+    rows = [latest_soft(catalogue, task, part).assign(part=part) for part in parts]
+    soft = pd.concat([some for some in rows if len(some)] or rows[:1])
+    return soft.set_axis((soft["image_id"] + soft["part"]).astype(object))
+
+
 def best_keys(catalogue: Catalogue, task: str = "liveness") -> pd.Series:
     """Return image_id -> label key: given (trusted or not) or decided, else the soft label in use.
 

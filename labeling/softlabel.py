@@ -87,9 +87,12 @@ def softlabel(here: Workspace, wish: Wish, track: Track) -> Labelled:
 def _labelled(here: Workspace, wish: Wish, exam: "_Exam", run: Run) -> Labelled:
     run.recorded = not wish.dry_run
     verdict = exam.verdict(wish)
-    rows = exam.rows(verdict)
+    every = exam.rows(verdict)
+    rows = _new(here, wish.task, every)
     audit = remedy.wanted(exam.found.pool, exam.shifts, here.config.seed)
     done = _counted(run.run_id if run.recorded else "", exam, rows, verdict, audit)
+    if stand := len(every) - len(rows):
+        done.notes.append(f"{stand:,} of which it has no opinion keep what an earlier run said")
     run.counts = {name: getattr(done, name) for name in _KEPT} | {
         "curve": exam.curve(wish.confidence),
         "reliability": exam.reliability,
@@ -101,6 +104,18 @@ def _labelled(here: Workspace, wish: Wish, exam: "_Exam", run: Run) -> Labelled:
         if not verdict.refused:
             run.append("soft_labels", rows)
     return done
+
+
+def _new(here: Workspace, task: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return ``rows`` without the units of no opinion that an earlier run has labelled.
+
+    The champion has none on all that it learnt from: its run must not take these labels back.
+    """
+    blind = rows["reason"] == schema.BLIND
+    if not blind.any():
+        return rows
+    earlier = labels.soft_units(here.catalogue, task).index
+    return rows[~(blind & (rows["image_id"] + rows["part"]).isin(earlier))]
 
 
 @dataclass(frozen=True)

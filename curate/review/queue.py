@@ -76,7 +76,7 @@ def build(
     """
     images = catalogue.read("images").set_index("image_id", drop=False)
     decisions = decided(catalogue, task)
-    soft = _soft(catalogue, task)
+    soft = labels.soft_units(catalogue, task)
     issues = _issues(catalogue, task)
     tagged = pd.DataFrame(list(also), columns=["image_id", "part"])
     readable = images["width"].notna()
@@ -128,14 +128,6 @@ def _of_task(catalogue: Catalogue, table: str, task: str) -> pd.DataFrame:
     rows = catalogue.read(table).query("task == @task")
     rows = rows.assign(part=rows["part"].astype(object).fillna(""))
     return rows.set_axis((rows["image_id"] + rows["part"]).astype(object))
-
-
-def _soft(catalogue: Catalogue, task: str) -> pd.DataFrame:
-    """Return the latest soft label of each unit."""
-    parts = schema.PARTS_OF[task]
-    rows = [labels.latest_soft(catalogue, task, part).assign(part=part) for part in parts]
-    soft = pd.concat([some for some in rows if len(some)] or rows[:1])
-    return soft.set_axis((soft["image_id"] + soft["part"]).astype(object))
 
 
 def _given(catalogue: Catalogue, task: str) -> pd.DataFrame:

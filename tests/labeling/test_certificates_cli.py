@@ -304,6 +304,31 @@ def test_a_teacher_without_an_opinion_about_anyone_it_learnt_from_is_no_error(
     assert set(here.catalogue.read("soft_labels")["image_id"].str[0]) == {"u"}
 
 
+def test_a_teacher_without_an_opinion_takes_no_earlier_label_back(
+    curate: Callable, here: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = curate("softlabel", "--threshold", "0.9", "--json").json["run_id"]
+    before = here.catalogue.read("soft_labels").set_index("image_id")
+    heard = set(before.index[:5])
+
+    class Forgetful:
+        name = "champion"
+
+        def probabilities(self, units: pd.DataFrame) -> np.ndarray:
+            found = np.full((len(units), 10), np.nan)
+            found[units["image_id"].isin(heard)] = [0.5, *[0.5 / 9] * 9]
+            return found
+
+    monkeypatch.setitem(teachers.TEACHERS, "champion", lambda *_: Forgetful())
+    done = curate("softlabel", "--teacher", "champion", "--threshold", "0.9", "--json")
+    assert f"{len(before) - 5:,} of which it has no opinion" in done.json["notes"][-1]
+    after = labels.latest_soft(here.catalogue, "liveness").set_index("image_id")
+    assert set(after.index[after["run_id"] != first]) == heard
+    assert (after["status"][list(heard)] == "review").all()
+    others = before.index.difference(list(heard))
+    assert after["status"][others].equals(before["status"][others])
+
+
 def test_a_feature_that_is_no_number_stops_it_before_anything_is_written(
     curate: Callable, here: Workspace
 ) -> None:
