@@ -42,8 +42,14 @@ class Cache:
     def rows(self, places: Places) -> NDArray[np.floating]:
         """Return (len(places), D) as they are kept: half precision.
 
-        Only the parts that hold some of them are read, one at a time; the last one is held.
+        Only the parts that hold some of them are read, one at a time; the last one is held. (0, 0)
+        of no places.
+
+        Raises:
+            IndexError: a place is -1.
         """
+        if (places < 0).any():
+            raise IndexError(f"{int((places < 0).sum())} embeddings are not in {self.folder}")
         index = self._index()
         part_of = np.searchsorted(index.ends, places, side="right")
         found = np.empty((0, 0), np.float16)

@@ -23,7 +23,7 @@ from curate.aligned import Aligned, align, changes
 from curate.faces import Face
 from curate.landmarks import LandmarkReader, Landmarks
 
-MOST_EYE_CHANGE = 0.3  # in eyeBlink, where the eye changed as much as the rest of the face
+MOST_EYE_CHANGE = 0.29  # in eyeBlink, where the eye changed as much as the rest of the face
 MOST_COVER_CHANGE = 0.97
 USUAL = 75  # percentile of the changes over the face that says how alike the pictures are at all
 COVERED_BLOCKS = 4  # squares a third of the eyes' distance wide, half overlapping, that must change

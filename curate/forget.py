@@ -186,8 +186,9 @@ def _erase_files(workspace: Workspace, plan: dict[str, Any]) -> None:
         part.unlink()
     for part in root.glob("crops/*/*.parquet"):
         _without(part, ids)
-    for staging in [*root.glob("runs/ingest-*"), *root.glob("runs/retrain-*")]:
-        shutil.rmtree(staging)
+    for kind in ("ingest", "retrain", "finetune"):  # what is unfinished, and nets tuned on a face
+        for staging in root.glob(f"runs/{kind}-*"):
+            shutil.rmtree(staging)
     for view in ("review/media", "review/db"):
         shutil.rmtree(root / view, ignore_errors=True)
     for page in ("review/pushed.json", "report.html"):

@@ -128,6 +128,18 @@ def latest(decisions: pd.DataFrame) -> pd.DataFrame:
     return ordered.drop_duplicates("image_id", keep="last")
 
 
+def final(decisions: pd.DataFrame) -> Flags:
+    """Return (N,) which `decisions` settle what their unit shows, or that it is not used.
+
+    Those with a label, those that reject, and those that accept, whether or not they say what. One
+    that merely puts an image back (`keep` without a label) leaves its label open, so that a soft
+    label or a contradiction still waits for a person.
+    """
+    labelled = decisions["label"].notna() & (decisions["label"] != "")
+    found: Flags = (labelled | decisions["action"].isin(["accept", "reject"])).to_numpy(bool)
+    return found
+
+
 def states(given: pd.DataFrame) -> "pd.Series[Any]":
     """Return image_id -> {(task, part): label} over rows of `labels` about eyes and occlusion."""
     said = given[given["task"] != schema.TASKS[0]]

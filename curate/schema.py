@@ -4,7 +4,8 @@ Plain tuples, so that the command line can name them without loading anything; t
 them are in tables.py.
 """
 
-TASKS = ("liveness", "eyes", "occlusion")
+LIVENESS = "liveness"  # of whole images; the others label parts of a face
+TASKS = (LIVENESS, "eyes", "occlusion")
 BONAFIDE, ATTACK = "bonafide", "attack"
 ATTACK_TYPES = (
     "print",
@@ -21,12 +22,12 @@ LIVENESS_CLASSES = (BONAFIDE, *ATTACK_TYPES)
 # Per task: the classes in the order of `probs`, and the parts of a face that have a label each;
 # `eye` is a patch that does not say which one it shows.
 CLASSES_OF = {
-    "liveness": LIVENESS_CLASSES,
+    LIVENESS: LIVENESS_CLASSES,
     "eyes": ("open", "closed", "blocked"),
     "occlusion": ("clear", "blocked"),
 }
 PARTS_OF: dict[str, tuple[str, ...]] = {
-    "liveness": ("",),
+    LIVENESS: ("",),
     "eyes": ("left_eye", "right_eye", "eye"),
     "occlusion": ("left_eye", "right_eye", "nose", "mouth", "chin", "forehead"),
 }

@@ -15,6 +15,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from curate import schema
+
 LONGEST_NAME = 45  # characters of a first column that is never broken: a run id has 42
 Item = TypeVar("Item")
 
@@ -92,4 +94,4 @@ def _cell(value: object) -> Text:
 
 def for_task(task: str) -> str:
     """Return the option that chooses ``task``, after a blank; "" for liveness, the default."""
-    return "" if task == "liveness" else f" --task {task}"
+    return "" if task == schema.LIVENESS else f" --task {task}"

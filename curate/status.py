@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from curate import champions, groups, schema
-from curate.labels import CLASH, Said
+from curate import champions, groups, schema, show
+from curate.labels import CLASH, Said, final
 from curate.snapshot import NONE, Snapshot
 from curate.usable import usable
 from curate.workspace import Workspace
 
 BATCHES = 8  # ingest runs shown
 RUNS = 5  # runs of any verb shown
-WAITING = "soft labels to review"
+WAITING, TORN = "soft labels to review", "contradictory given labels"
+TURN = "turn undecided"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def overview(workspace: Workspace) -> Overview:
     columns = ["batch", "source", "status", "origin", "turn"]
     images = snapshot.read("images", columns)
     said, runs = Said(snapshot), snapshot.runs
-    champion = champions.champion(workspace, "liveness")
+    champion = champions.champion(workspace, schema.LIVENESS)
     queues = _queues(snapshot, said, images)
     labels = _labels_by_split(snapshot, said)
     return Overview(
@@ -78,40 +78,41 @@ def _labels_by_split(snapshot: Snapshot, said: Said) -> dict[str, tuple[int, int
 
 
 def _queues(snapshot: Snapshot, said: Said, images: pd.DataFrame) -> dict[str, int]:
-    settled = _settled(snapshot, said)
+    """Return what waits -> how many units; of tasks about parts it is named with the task."""
     decided = said.decisions["image_id"].to_numpy()
     undecided = ((images["turn"] < 0) & (images["status"] == "kept")).to_numpy(copy=True)
     undecided[decided[decided < snapshot.images]] = False
+    queues = _waiting(snapshot, said) | {TURN: int(undecided.sum())}
+    for task, parts in _parts(snapshot).items():
+        each = [_waiting(snapshot, Said(snapshot, task, part)) for part in parts]
+        queues |= {_named(what, task): sum(n[what] for n in each) for what in (WAITING, TORN)}
+    return queues
+
+
+def _named(what: str, task: str) -> str:
+    return what if task == schema.LIVENESS else f"{what}, {task}"
+
+
+def _parts(snapshot: Snapshot) -> dict[str, set[str]]:
+    """Return the tasks beside liveness that have labels or a softlabel run, and parts labelled."""
+    inputs = snapshot.runs.loc[snapshot.runs["verb"] == "softlabel", "inputs"]
+    parts: dict[str, set[str]] = {json.loads(text).get("task"): set() for text in inputs}
+    for table in ("labels", "soft_labels"):
+        pairs = snapshot.read(table, ["task", "part"]).drop_duplicates().astype(object)
+        for task, part in pairs.fillna("").to_numpy().tolist():
+            parts.setdefault(task, set()).add(part)
+    return {task: parts[task] for task in schema.TASKS[1:] if task in parts}
+
+
+def _waiting(snapshot: Snapshot, said: Said) -> dict[str, int]:
+    """Return how many soft labels and contradictions of visible images no person settled."""
+    settled = np.zeros(snapshot.total, bool)
+    settled[said.decisions["image_id"].to_numpy()[final(said.decisions)]] = True
+    torn = (said.given == CLASH) & ~settled
     return {
         WAITING: int((~settled[said.in_review]).sum()),
-        "contradictory given labels": int(((said.given == CLASH) & ~settled).sum()),
-        "turn undecided": int(undecided.sum()),
-    } | {f"{WAITING}, {task}": _waiting(snapshot, task) for task in _other_tasks(snapshot)}
-
-
-def _other_tasks(snapshot: Snapshot) -> list[str]:
-    """Return the tasks beside the first that a teacher has labelled."""
-    inputs = snapshot.runs.loc[snapshot.runs["verb"] == "softlabel", "inputs"]
-    done = {json.loads(text).get("task") for text in inputs}
-    return [task for task in schema.TASKS[1:] if task in done]
-
-
-def _waiting(snapshot: Snapshot, task: str) -> int:
-    """Return how many eyes or regions wait for a person."""
-    count = 0
-    for part in schema.PARTS_OF[task]:
-        said = Said(snapshot, task, part)
-        count += int((~_settled(snapshot, said)[said.in_review]).sum())
-    return count
-
-
-def _settled(snapshot: Snapshot, said: Said) -> NDArray[np.bool_]:
-    """Tell of each image whether a person said what it shows."""
-    decisions = said.decisions["image_id"].to_numpy()
-    final = said.decisions["action"].isin(["reject", "accept"]).to_numpy()
-    settled = np.zeros(snapshot.total, bool)
-    settled[decisions[final | (said.decided[decisions] != NONE)]] = True
-    return settled
+        TORN: int(torn[: snapshot.images].sum()),
+    }
 
 
 def _batches(snapshot: Snapshot, images: pd.DataFrame) -> list[dict[str, Any]]:
@@ -148,16 +149,16 @@ def _next(
     done = set(standing["verb"])
     if images.empty:
         return ["curate ingest FOLDER_OF_IMAGES"]
+    own = {task: [_named(WAITING, task), _named(TORN, task)] for task in schema.TASKS}
+    own[schema.LIVENESS].append(TURN)
+    waits = [task for task, names in own.items() if any(queues.get(name) for name in names)]
+    review = [f"curate review{show.for_task(task)}" for task in waits]
     if not learnable:
         return [
-            "curate ingest LABELLED_FOLDER --trust given   of more people than dev and test took"
+            *review,
+            "curate ingest LABELLED_FOLDER --trust given   of more people than dev and test took",
         ]
     if "softlabel" not in done:
-        return ["curate softlabel --threshold 0.9"]
-    own = {f"{WAITING}, {task}": f" --task {task}" for task in schema.TASKS[1:]}
-    steps = [f"curate review{task}" for name, task in own.items() if queues.get(name)]
-    if any(count for name, count in queues.items() if name not in own):
-        steps.insert(0, "curate review")
-    steps.append("curate synth" if "synth" not in done else "")
-    steps.append("curate retrain" if "retrain" not in done else "curate report")
-    return [step for step in steps if step]
+        return ["curate softlabel --threshold 0.9", *review]
+    synth = [] if "synth" in done else ["curate synth"]
+    return [*review, *synth, "curate report" if "retrain" in done else "curate retrain"]

@@ -132,8 +132,7 @@ def _decided(here: Workspace, sample: pd.DataFrame, task: str) -> tuple[int, int
     for part, rows in sample.groupby(sample["part"].fillna("")):
         decisions = labels.decided(here.catalogue, task, str(part)).set_index("image_id")
         mine = rows.set_index("image_id").join(decisions.add_suffix("_decided"), how="inner")
-        action = mine["action_decided"]
-        final = mine[action.isin(["accept", "reject"]) | (mine["label_decided"] != "")]
+        final = mine[mine.index.isin(decisions.index[labels.final(decisions)])]
         other = (final["label_decided"] != "") & (final["label_decided"] != final["label"])
         decided += len(final)
         wrong += int((other | (final["action_decided"] == "reject")).sum())

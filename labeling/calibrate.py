@@ -95,12 +95,6 @@ def reliability(
     ]
 
 
-def expected_error(points: list[tuple[float, float, int]]) -> float:
-    """Return the expected calibration error over the bins of `reliability`, in [0, 1]."""
-    total = sum(count for _, _, count in points)
-    return sum(count * abs(sure - right) for sure, right, count in points) / max(total, 1)
-
-
 def _logits(probabilities: Floats) -> Floats:
     """Return (N, C) logits of probabilities: their logarithms, bounded."""
     return np.asarray(np.log(np.clip(probabilities, SMALLEST, 1)))

@@ -13,7 +13,8 @@ from curate.options import dry_run_option, emit, json_option, with_workspace
 
 if TYPE_CHECKING:
     from curate.workspace import Workspace
-    from labeling.softlabel import Labelled, Wish
+    from labeling.exam import Wish
+    from labeling.softlabel import Labelled
 
 NEEDED = ("torch", "timm", "sklearn")
 DEFAULT = 0.9
@@ -106,7 +107,7 @@ def softlabel(
     for name in tasks:
         _check_threshold(DEFAULT if threshold is None else threshold, name)
     require(*NEEDED)
-    from labeling.softlabel import Wish
+    from labeling.exam import Wish
     from labeling.softlabel import softlabel as stage
 
     if max_error is None and threshold is None:

@@ -14,7 +14,7 @@ from labeling import issues, teachers
 from labeling.consensus import Consensus, reconcile
 from labeling.features import Track, features, views
 from labeling.fitted import kind_of
-from labeling.head import SCORES
+from labeling.head import SCORES, OneSided
 from labeling.units import classes, gather
 
 BY = ["image_id", "part"]
@@ -62,7 +62,9 @@ def find(here: Workspace, task: str, *, dry_run: bool, track: Track) -> Found:
         if earlier := runs.repeats(here, "issues", mark, task=task):
             run.recorded = False
             return _again(here, earlier)
-        rows, consensus = _reconciled(*_judged(here, task, units, track), votes, task)
+        rows, probabilities = _judged(here, task, units, track)
+        votes = votes[votes["unit"].isin(rows.index)]
+        rows, consensus = _reconciled(rows, probabilities, votes, task)
         run.recorded = not dry_run
         done = _counted(run.run_id if run.recorded else "", task, _table(rows, task), consensus)
         run.counts = {key: value for key, value in asdict(done).items() if key != "run_id"}
@@ -110,12 +112,13 @@ def judge(
     """
     people = units.groupby("class")["group"].nunique().drop("", errors="ignore")
     lone = people.index[people < 2] if (people >= 2).sum() >= 2 else people.index[:0]
-    unjudged = units["class"].isin(lone)
+    unasked = units["class"].isin(lone)
     found = issues.find(
         sources,
-        units["class"].mask(unjudged, "").to_numpy(object),
+        units["class"].mask(unasked, "").to_numpy(object),
         units["clip_id" if task == "liveness" else "unit"].to_numpy(object),
         units["group"].to_numpy(object),
+        unasked=unasked.to_numpy(),
         alike=_alike(task),
         folds=here.config.softlabel.folds,
         seed=seed,
@@ -124,7 +127,7 @@ def judge(
     probabilities = pd.DataFrame(found.probabilities, units.index, list(found.names))
     judged = units.assign(**{str(name): found.units[name].to_numpy() for name in found.units})
     return (
-        judged.assign(quality=judged["quality"].mask(unjudged), issue=judged["issue"] & ~unjudged),
+        judged.assign(quality=judged["quality"].mask(unasked)),
         probabilities.reindex(columns=columns, fill_value=0.0),
     )
 
@@ -132,11 +135,16 @@ def judge(
 def _judged(
     here: Workspace, task: str, units: pd.DataFrame, track: Track
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Judge the units kind by kind: each has a model of its own."""
-    parts = [
-        judge(here, mine, evidence(here, mine, task, track), task, here.config.seed)
-        for _, mine in units.groupby(units["part"].map(lambda part: kind_of(task, part)), sort=True)
-    ]
+    """Judge the units kind by kind: each has a model of its own; a region of one class has none."""
+    parts, faults = [], []
+    for _, mine in units.groupby(units["part"].map(lambda part: kind_of(task, part)), sort=True):
+        sources = evidence(here, mine, task, track)
+        try:
+            parts.append(judge(here, mine, sources, task, here.config.seed))
+        except OneSided as fault:
+            faults.append(fault)
+    if not parts:
+        raise faults[0]
     rows, probabilities = (pd.concat(frames) for frames in zip(*parts, strict=True))
     decided = rows["basis"] == "decision"  # outranks every model; only other people doubt it
     return rows.assign(issue=rows["issue"] & ~decided), probabilities

@@ -32,6 +32,7 @@ class Fitted:
     task: str
     heads: dict[str, Head]
     blocks: Blocks
+    alone: tuple[str, ...] = ()  # attack types that one group alone shows
 
     def probabilities(self, units: pd.DataFrame) -> Floats:
         """Return (N, C) over schema.CLASSES_OF, out of fold for whom it learnt from."""
@@ -47,7 +48,8 @@ class Fitted:
 
     def about(self) -> dict[str, object]:
         """Return what was chosen, for people."""
-        said: dict[str, object] = {}
+        alone = {"not learnt, of one person alone": ", ".join(self.alone)}
+        said: dict[str, object] = dict(alone if self.alone else {})
         for kind, fitted in self.heads.items():
             prefix = f"{kind}: " if kind else ""
             said[prefix + "classes"] = ", ".join(fitted.classes)
@@ -83,23 +85,26 @@ def fit(
         for rows, seen in _seen(here, task, units, track, wanted):
             yield rows, seen if told is None else seen | {SCORES: told[rows]}
 
-    heads, faults = {}, []
-    for kind, units in learn.groupby(_kinds(learn, task), sort=False):
-        units = _learnable(units, task)
+    heads, faults, alone = {}, [], set[str]()
+    for kind, every in learn.groupby(_kinds(learn, task), sort=False):
+        units = learnable(every, task)
+        alone |= set(every["class"]) - set(units["class"])
         known = Known(
             units["class"].to_numpy(object),
             units["group"].to_numpy(object),
             units["clip_id"].to_numpy(object),
             weights(units, task),
         )
-        seen = stacked(offered(units), len(units))
         try:
-            heads[str(kind)] = head.fit(seen, known, folds=settings.folds, seed=here.config.seed)
+            folds = head.possible_folds(known, settings.folds)
         except head.OneSided as fault:
             faults.append(fault)
+            continue
+        seen = stacked(offered(units), len(units))
+        heads[str(kind)] = head.fit(seen, known, folds=folds, seed=here.config.seed)
     if not heads:
         raise faults[0]
-    return Fitted(name, task, heads, offered)
+    return Fitted(name, task, heads, offered, tuple(sorted(alone)))
 
 
 def kind_of(task: str, part: str) -> str:
@@ -113,7 +118,7 @@ def _kinds(units: pd.DataFrame, task: str) -> NDArray[np.object_]:
     return units["part"].map(known).to_numpy(object)
 
 
-def _learnable(units: pd.DataFrame, task: str) -> pd.DataFrame:
+def learnable(units: pd.DataFrame, task: str) -> pd.DataFrame:
     """Return ``units``, an attack type that one group alone shows among those of unknown type.
 
     No head could name the type of that group out of fold. Left out where that makes one group too.

@@ -144,7 +144,7 @@ def fit(sources: Sources, known: Known, *, folds: int, seed: int) -> Head:
     """
     _check(sources)
     classes = tuple(sorted(set(known.classes)))
-    usable = _possible_folds(known, folds)
+    usable = possible_folds(known, folds)
     targets = np.array([classes.index(word) for word in known.classes])
     splitter = StratifiedGroupKFold(usable, shuffle=True, random_state=seed)
     fold = np.empty(len(targets), int)
@@ -296,7 +296,12 @@ def _check(sources: Sources) -> None:
             )
 
 
-def _possible_folds(known: Known, wanted: int) -> int:
+def possible_folds(known: Known, wanted: int) -> int:
+    """Return how many folds, at most ``wanted``, leave each class in all of them.
+
+    Raises:
+        OneSided: fewer than two classes, or a class with fewer than two groups.
+    """
     groups_of = {
         word: len(set(known.groups[known.classes == word])) for word in sorted(set(known.classes))
     }

@@ -62,6 +62,7 @@ def find(
     clips: Names,
     groups: Names,
     *,
+    unasked: Flags | None = None,
     alike: Callable[[str, str], bool] = operator.eq,
     folds: int = 5,
     seed: int = 0,
@@ -74,6 +75,7 @@ def find(
             0.
         clips: (N,) presentations.
         groups: (N,) never on both sides of a fold.
+        unasked: (N,) units that are no issues whatever the model makes of them, and come last.
         alike: whether two classes do not contradict each other.
         folds: at most so many; fewer where a class has fewer groups.
         seed: of the folds.
@@ -92,6 +94,7 @@ def find(
     agrees = np.array([[alike(one, other) for other in names] for one in names])
     agrees = np.vstack([agrees, np.zeros((1, len(names)), bool)])  # the last one is no label's
     quality = np.clip((right[clip] * agrees[given]).sum(axis=1), 0, 1)
+    quality = quality if unasked is None else np.where(unasked, 1.0, quality)
     against = np.where(agrees[given], -1.0, right[clip])
     looks = np.hstack(list(shown.values()))
     found = {

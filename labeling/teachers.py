@@ -85,8 +85,8 @@ def made_of(here: Workspace, name: str, task: str) -> list[str]:
     shelf = cards.of_workspace(here)
     own = shelf.available(task) if name in ("stack", "agreement") else []
     used = [shelf.cards[name]] if name in shelf.cards else own
-    nets = [net for card in used for net in shelf.nets(card)]
-    return [net.model_dump_json() + cards.digest(shelf.weights(net)) for net in nets]
+    nets = {net.name: net for card in used for net in shelf.nets(card)}
+    return [net.model_dump_json() + cards.digest(shelf.weights(net)) for net in nets.values()]
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,8 @@ def _fitted(here: Workspace, units: Units, track: Track) -> Teacher:
 def _tuned(here: Workspace, units: Units, track: Track) -> Teacher:
     from labeling.finetune import FineTuned
 
-    weights = fitted.weights(units.learn, units.task)
-    net = FineTuned(here, units.task, units.learn, weights, track)
+    learn = fitted.learnable(units.learn, units.task)
+    net = FineTuned(here, units.task, learn, fitted.weights(learn, units.task), track)
     return fitted.fit(here, units.task, units.learn, track, scores=net.scores, name="fine-tuned")
 
 

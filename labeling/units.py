@@ -62,10 +62,10 @@ def gather(here: Workspace, task: str, *, learning: bool = True) -> Units:
     if learn.empty and learning:
         raise DataError(
             f"no training image has a trusted {task} label: a teacher has nothing to learn from.\n"
-            "Next: curate ingest LABELLED_FOLDER --trust given; or a --teacher that learns "
-            "nothing: a card, geometry, champion"
+            "Next: curate ingest LABELLED_FOLDER --trust given; a card, geometry and champion are "
+            "teachers that learn nothing"
         )
-    taught = every["part"].isin(_taught(learn, task))
+    taught = every["part"].isin(_taught(learn, task) if learning else schema.PARTS_OF[task])
     pool = every[taught & ~known & ~every["settled"] & ~split.isin(["dev", "test"])]
     certify = every[known & (split == "dev")]
     units = learn.index.union(certify.index).union(pool.index)
@@ -110,7 +110,7 @@ def _of_part(catalogue: Catalogue, shown: pd.DataFrame, task: str, part: str) ->
     resolved = labels.resolved(catalogue, task, part)
     known = resolved[resolved["basis"] != "soft"]
     decisions = labels.decided(catalogue, task, part)
-    final = (decisions["label"] != "") | (decisions["action"] == "reject")
+    final = labels.final(decisions)
     units = shown.assign(
         part=part,
         **{"class": classes(known, task).reindex(shown.index)},
@@ -121,12 +121,8 @@ def _of_part(catalogue: Catalogue, shown: pd.DataFrame, task: str, part: str) ->
 
 
 def _taught(learn: pd.DataFrame, task: str) -> set[str]:
-    """Return the parts of which labels are known: one eye stands for all, a region for itself.
-
-    Where nothing is known at all a teacher that learns nothing labels every part.
-    """
-    every = task == "eyes" or learn.empty
-    return set(schema.PARTS_OF[task]) if every else set(learn["part"])
+    """Return the parts of which labels are known: one eye stands for all, a region for itself."""
+    return set(schema.PARTS_OF[task]) if task == "eyes" else set(learn["part"])
 
 
 def classes(known: pd.DataFrame, task: str) -> "pd.Series[str]":

@@ -57,16 +57,16 @@ def review(
     """
     from curate.review import pushed, queue
 
-    if only and only not in queue.lists_of(task or queue.LIVENESS):
+    if only and only not in queue.lists_of(task or schema.LIVENESS):
         raise click.UsageError(f"--queue {only} is of whole images: leave out --task {task}.")
-    pulled = ([task] if task else list(pushed.every(here)) or [queue.LIVENESS]) if pull else []
+    pulled = ([task] if task else list(pushed.every(here)) or [schema.LIVENESS]) if pull else []
     for name in pulled:
         pushed.require(here, name)
     show.note("starting FiftyOne and its MongoDB ...")
     require("fiftyone")
     from curate.review import session
 
-    task = task or queue.LIVENESS
+    task = task or schema.LIVENESS
     if pull:
         done = session.pull(here, pulled)
     else:

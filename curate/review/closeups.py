@@ -11,7 +11,7 @@ import numpy as np
 from curate.faces import KEYPOINTS
 from curate.parts import RADII, REGIONS, Crop, Floats, axes, cut
 
-SIDE = 384  # pixels of every picture
+CLOSEUP = 384  # pixels of the side of every picture, of a patch its longer one
 # In distances between the eyes, as curate.parts has them.
 EYE_VIEW = 1.4  # the inner corner of the other eye is 0.75 away
 FACE_VIEW, FACE_DOWN = 3.4, 0.8  # from the hair; below the chin the App writes over a quarter
@@ -21,29 +21,29 @@ LINE, EDGE = (255, 230, 0), (0, 0, 0)  # RGB; one of the two shows on any skin
 
 def eyes_apart(task: str) -> float:
     """Return the pixels between the eyes that a picture of ``task`` can show."""
-    return SIDE / (EYE_VIEW if task == "eyes" else FACE_VIEW)
+    return CLOSEUP / (EYE_VIEW if task == "eyes" else FACE_VIEW)
 
 
 def eye(rgb: Crop, points: Floats, part: str) -> Crop:
-    """Return (SIDE, SIDE, 3): one of `parts.EYES`, the face turned upright by both.
+    """Return (CLOSEUP, CLOSEUP, 3): one of `parts.EYES`, the face turned upright by both.
 
     ``rgb`` is the upright image, ``points`` (6, 2) lie in it, in the order of faces.KEYPOINTS.
     """
     _, right, _ = axes(points)
-    return cut(rgb, points[KEYPOINTS.index(part)], EYE_VIEW * right, SIDE)
+    return cut(rgb, points[KEYPOINTS.index(part)], EYE_VIEW * right, CLOSEUP)
 
 
 def region(rgb: Crop, points: Floats, part: str) -> Crop:
-    """Return (SIDE, SIDE, 3): the face as `eye` turns it, one of `parts.REGIONS` outlined."""
+    """Return (CLOSEUP, CLOSEUP, 3): the face as `eye` turns it, one of `parts.REGIONS` outlined."""
     middle, right, below = axes(points)
     view = FACE_VIEW * right
     centre = middle + FACE_DOWN * np.array([-right[1], right[0]])
-    picture = cut(rgb, centre, view, SIDE)
+    picture = cut(rgb, centre, view, CLOSEUP)
     across, down = REGIONS[part]
-    scale = SIDE / float(np.dot(view, view))
+    scale = CLOSEUP / float(np.dot(view, view))
     off = middle + across * right + down * below - centre
-    place = scale * np.array([off @ view, off @ [-view[1], view[0]]]) + (SIDE - 1) / 2
-    unit = WIDER * SIDE / FACE_VIEW
+    place = scale * np.array([off @ view, off @ [-view[1], view[0]]]) + (CLOSEUP - 1) / 2
+    unit = WIDER * CLOSEUP / FACE_VIEW
     tall = float(np.hypot(*below) / np.hypot(*right))
     radii = RADII[part][0] * unit, RADII[part][1] * unit * tall
     for colour, width in ((EDGE, 4), (LINE, 2)):
@@ -53,9 +53,9 @@ def region(rgb: Crop, points: Floats, part: str) -> Crop:
 
 
 def patch(rgb: Crop) -> Crop:
-    """Return the patch of an eye, enlarged or shrunk to a longer side of SIDE pixels."""
+    """Return the patch of an eye, enlarged or shrunk to a longer side of CLOSEUP pixels."""
     height, width = rgb.shape[:2]
-    factor = SIDE / max(height, width)
+    factor = CLOSEUP / max(height, width)
     size = max(1, round(width * factor)), max(1, round(height * factor))
     way = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     shown: Crop = cv2.resize(rgb, size, interpolation=way)

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from curate import show
+from curate import schema, show
 from curate.errors import DataError
 from curate.workspace import Workspace
 
@@ -24,7 +24,7 @@ def every(workspace: Workspace) -> dict[str, Pushed]:
     file = workspace.root / "review" / "pushed.json"
     found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     if "dataset" in found:  # written when liveness was all that was reviewed
-        found = {"liveness": found}
+        found = {schema.LIVENESS: found}
     return {task: Pushed(**one) for task, one in found.items()}
 
 

@@ -16,7 +16,6 @@ from curate.review import ingested
 from curate.review.ingested import SHORT, members
 from curate.review.lists import LISTS
 
-LIVENESS = "liveness"
 SAMPLE = 2000  # images of a list about ingest: more than a person looks at in a sitting
 ASKED = "unlike what the teacher was certified on: label it"
 ABOUT_LABELS = ("queue", "issues", "audit", "tagged")  # lists of every task, never sampled
@@ -62,7 +61,7 @@ def lists_of(task: str) -> dict[str, str]:
 
 def build(
     catalogue: Catalogue,
-    task: str = LIVENESS,
+    task: str = schema.LIVENESS,
     *,
     also: Iterable[tuple[str, str]] = (),
     sample: int = SAMPLE,
@@ -120,7 +119,7 @@ def decided(catalogue: Catalogue, task: str) -> pd.DataFrame:
 def decision_words(decisions: pd.DataFrame) -> pd.Series:
     """Return `reject`, `keep`, `attack/print`, `keep attack/print`: what stands, in tag words."""
     action = decisions["action"].where(decisions["action"].isin(["reject", "keep"]), "")
-    return (action + " " + _words(decisions)).str.strip()
+    return (action + " " + _words(decisions).fillna("").astype(str)).str.strip()
 
 
 def _of_task(catalogue: Catalogue, table: str, task: str) -> pd.DataFrame:
@@ -146,17 +145,20 @@ def _undecided(images: pd.DataFrame, task: str) -> pd.DataFrame:
 def _waiting(
     given: pd.DataFrame, soft: pd.DataFrame, turns: pd.DataFrame, decisions: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return members of the queue, undecided by a person: soft labels, contradictions, turns."""
+    """Return members of the queue: soft labels and contradictions that no person settled, turns.
+
+    A turn is settled by any decision: whoever put the image back has seen it.
+    """
     torn = given[given["given"] == labels.CONFLICT]
     soft = soft[soft["status"] == "review"]
     why = soft["reason"].replace("", "unsure")
     rows = [
         members(torn["image_id"], "given labels contradict", parts=torn["part"]),
         members(soft["image_id"], why, parts=soft["part"]),
-        turns,
     ]
-    every = pd.concat(rows)
-    return every[~every.index.isin(decisions.index)]
+    said = pd.concat(rows)
+    waiting = said[~said.index.isin(decisions.index[labels.final(decisions)])]
+    return pd.concat([waiting, turns[~turns.index.isin(decisions.index)]])
 
 
 def _issues(catalogue: Catalogue, task: str) -> pd.DataFrame:
@@ -169,18 +171,20 @@ def _issues(catalogue: Catalogue, task: str) -> pd.DataFrame:
     if found.empty:
         return found.assign(asked=None)
     runs = catalogue.runs_standing().set_index("run_id")
-    final = _final(_of_task(catalogue, "decisions", task))
+    decisions = _of_task(catalogue, "decisions", task)
+    final = decisions[labels.final(decisions)]
     since = final.index[final["at"] > runs.loc[found["run_id"].iloc[0], "started"]]
     found = found[~found.index.isin(since)]
-    asked = pd.Series(labels.words(found), found.index, dtype="object")
+    asked = _words(found)
     return found.assign(asked=asked.where(asked != labels.CONFLICT, None))
 
 
 def _doubts(issues: pd.DataFrame) -> "pd.Series[str]":
     """Return what is wrong with the labels of `_issues`, in words."""
-    said = ("label " + issues["asked"].astype(object)).fillna("given labels contradict")
-    quality = issues["quality"].map("{:.2f}".format)
-    return said + ", quality " + quality + ", perhaps " + issues["suggested"]
+    said = ("label " + issues["asked"].astype(object)).fillna("given labels contradict").astype(str)
+    quality = issues["quality"].map("{:.2f}".format).astype(str)
+    # The App cuts off what is long, so what to look for comes first.
+    return "perhaps " + issues["suggested"] + ": " + said + ", quality " + quality
 
 
 def _audited(catalogue: Catalogue, task: str, decisions: pd.DataFrame) -> pd.DataFrame:
@@ -188,7 +192,7 @@ def _audited(catalogue: Catalogue, task: str, decisions: pd.DataFrame) -> pd.Dat
     rows = _of_task(catalogue, "audits", task)
     asked = rows["label"] == ""
     rows = pd.concat([_latest_run(rows[asked]), _latest_run(rows[~asked])])
-    rows = rows[~rows.index.isin(_final(decisions).index)]
+    rows = rows[~rows.index.isin(decisions.index[labels.final(decisions)])]
     why = ("audit of accepted label " + _words(rows)).where(rows["label"] != "", ASKED)
     return members(rows["image_id"], why, parts=rows["part"])
 
@@ -196,11 +200,6 @@ def _audited(catalogue: Catalogue, task: str, decisions: pd.DataFrame) -> pd.Dat
 def _latest_run(rows: pd.DataFrame) -> pd.DataFrame:
     latest: pd.DataFrame = rows[rows["run_id"] == rows["run_id"].max()]
     return latest
-
-
-def _final(decisions: pd.DataFrame) -> pd.DataFrame:
-    """Return the decisions that say what a unit shows, or that it is not used."""
-    return decisions[(decisions["label"] != "") | (decisions["action"] == "reject")]
 
 
 def _about_ingest(catalogue: Catalogue, images: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -248,8 +247,5 @@ def _described(
 
 
 def _words(rows: pd.DataFrame) -> pd.Series:
-    """Return `label` and `attack_type` as labels.key writes them."""
-    words: pd.Series = rows["label"] + rows["attack_type"].radd("/").where(
-        rows["attack_type"] != "", ""
-    )
-    return words
+    """Return `labels.words` of each row by its name, None where it has no label."""
+    return pd.Series(labels.words(rows), rows.index, dtype="object")

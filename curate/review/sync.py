@@ -119,6 +119,7 @@ def push(
     for name in fo.list_datasets(f"{PREFIX}*"):
         if name not in current:
             fo.delete_dataset(name)
+    thumbs.tidy(shown, media, task)
     return dataset
 
 
@@ -142,7 +143,7 @@ def tagged(dataset: fo.Dataset) -> pd.DataFrame:
 
 def _parts(samples: fo.Dataset | fo.DatasetView) -> list[str]:
     named = samples.has_field("part")
-    return [str(part) for part in samples.values("part")] if named else [""] * len(samples)
+    return [part or "" for part in samples.values("part")] if named else [""] * len(samples)
 
 
 def no_tags() -> pd.DataFrame:

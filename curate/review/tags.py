@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from curate import labels, schema
-from curate.review.queue import DECIDED, LIVENESS
+from curate.review.queue import DECIDED
 
 REFINES = labels.key(schema.ATTACK, "unknown")
 LABEL_TAGS = {
@@ -16,7 +16,7 @@ LABEL_TAGS = {
 }
 ACCEPT = "the label in question is right: the soft one shown, or the one an issue doubts"
 LEGENDS = {
-    "liveness": {
+    schema.LIVENESS: {
         "accept": ACCEPT,
         "reject": "leave this image out of training",
         "keep": "put a duplicate or quarantined image back in",
@@ -62,18 +62,18 @@ class Undecided(ValueError):
 
 def label_tags(task: str) -> dict[str, str]:
     """Return tag -> label, as labels.key writes it, of the tags that name a label of ``task``."""
-    if task == LIVENESS:
+    if task == schema.LIVENESS:
         return LABEL_TAGS
     return {name: name for name in schema.CLASSES_OF[task]}
 
 
 def vocabulary(task: str) -> frozenset[str]:
     """Return every tag that means something for ``task``; parts of a face cannot be put back in."""
-    actions = ["accept", "reject", *(["keep"] if task == LIVENESS else [])]
+    actions = ["accept", "reject", *(["keep"] if task == schema.LIVENESS else [])]
     return frozenset([*actions, *label_tags(task)])
 
 
-def judge(tagged: pd.DataFrame, standing: pd.DataFrame, task: str = LIVENESS) -> Judged:
+def judge(tagged: pd.DataFrame, standing: pd.DataFrame, task: str = schema.LIVENESS) -> Judged:
     """Return the decisions in ``tagged``: image_id, part, tags, label (as labels.key, or None).
 
     ``standing`` is `queue.decided`: the latest decision of each unit.

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import simplejpeg
 
-from curate import engine
+from curate import engine, schema
 from curate.crops import given, read_upright, shrunk
 from curate.errors import SourceError
 from curate.parts import EYES, REGIONS, Crop, read_face
 from curate.review import closeups
 
-SIDE = 512  # pixels of the longer side of a whole image, at most
+LONGEST = 512  # pixels of the longer side of a whole image, at most
 QUALITY = 88
 Track = Callable[[Iterator[bool], int, str], Iterator[bool]]
 
@@ -33,7 +33,7 @@ def name(row: Any) -> str:
 def write(
     units: pd.DataFrame, folder: Path, task: str, *, threads: int, track: Track
 ) -> "pd.Series[bool]":
-    """Write the pictures of rows of `images` and `part` not there yet; delete all others.
+    """Write the pictures of rows of `images` and `part` that are not there yet.
 
     Returns:
         Series of bool like ``units``: False where the original is gone or no longer decodes.
@@ -41,8 +41,6 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[Any] = units.to_dict("records")
     there = {file.name for file in folder.iterdir()}
-    for stale in there - {name(row) for row in rows}:
-        (folder / stale).unlink()
 
     def work(image: list[int]) -> bool:
         missing = [rows[number] for number in image if name(rows[number]) not in there]
@@ -55,6 +53,17 @@ def write(
     for image, good in zip(by_image, done, strict=True):
         readable[image] = good
     return pd.Series(readable, index=units.index, dtype=bool)
+
+
+def tidy(units: pd.DataFrame, folder: Path, task: str) -> None:
+    """Delete all pictures but those of ``units``: those of what was pushed before.
+
+    When liveness was all that was reviewed, they lay in the folder above.
+    """
+    shown = {name(row) for row in units.to_dict("records")}
+    stale = [file for file in folder.iterdir() if file.name not in shown]
+    for file in [*stale, *(folder.parent.glob("*.jpg") if task == schema.LIVENESS else [])]:
+        file.unlink()
 
 
 def _write_parts(rows: list[Any], folder: Path, task: str) -> bool:
@@ -77,15 +86,25 @@ def _pictures(rows: list[Any], task: str) -> list[Crop]:
     known = EYES if task == "eyes" else REGIONS
     if first["part"] and first["shows"] == "eye":
         return [closeups.patch(read_upright(first)[0])] * len(rows)
-    if any(row["part"] not in known for row in rows) or not given(first["landmarks"]):
+    if any(row["part"] not in known for row in rows) or not _has_sides(first):
         return [_whole(first)] * len(rows)
     rgb, points = read_face(first, closeups.eyes_apart(task))
     draw = closeups.eye if task == "eyes" else closeups.region
     return [draw(rgb, points, row["part"]) for row in rows]
 
 
+def _has_sides(row: Any) -> bool:
+    """Tell whether the eyes lie apart: by them a face is turned, and its parts are found."""
+    if not given(row["landmarks"]):
+        return False
+    right, left = np.asarray(row["landmarks"], float).reshape(-1, 2)[:2]
+    return bool(np.hypot(*(left - right)) >= 1)
+
+
 def _whole(row: Any) -> Crop:
     sides = sorted((int(row["width"]), int(row["height"])))
-    enough = max(1, SIDE * sides[0] // sides[1])  # of the shorter side, so the longer has SIDE
+    enough = max(
+        1, LONGEST * sides[0] // sides[1]
+    )  # of the shorter side, so the longer has LONGEST
     rgb, _ = read_upright(row, min_side=enough)
-    return shrunk(rgb, SIDE)
+    return shrunk(rgb, LONGEST)

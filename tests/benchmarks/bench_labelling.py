@@ -27,7 +27,8 @@ from curate import backbones, engine, runs, show, workspace
 from curate.config import Config
 from curate.workspace import Workspace
 from labeling import features
-from labeling.softlabel import Wish, softlabel
+from labeling.exam import Wish
+from labeling.softlabel import softlabel
 
 PART = 2000  # rows of a part of the cache
 KNOWN = 1000  # people of train, and of dev, with a trusted label

@@ -64,7 +64,7 @@ def tag_parts(task: str, words: dict[tuple[int, str], str]) -> None:
     """Tag parts of images by number and name."""
     with opened(task) as dataset:
         for (number, part), word in words.items():
-            one = dataset.match({"image_id": images[number], "part": part})
+            one = dataset.match({"image_id": images[number], "part": part or None})
             assert len(one) == 1
             one.tag_samples(word)
 
@@ -110,6 +110,25 @@ def look() -> dict[str, Any]:
         }
 
 
+def fail_to_push() -> None:
+    """Push, and be stopped before what is pushed is named."""
+    before, sync.pushed.write = sync.pushed.write, stop
+    try:
+        done = CliRunner().invoke(main, ["--workspace", str(here.root), "review", "--no-app"])
+        assert isinstance(done.exception, Stopped), done.output
+    finally:
+        sync.pushed.write = before
+
+
+class Stopped(Exception):
+    """What `fail_to_push` is stopped by."""
+
+
+def stop(*_: object) -> None:
+    """Stop a push."""
+    raise Stopped
+
+
 def forge() -> None:
     """Put another mark on the dataset, as a foreign one of the same name would have."""
     with opened() as dataset:
@@ -122,6 +141,10 @@ with mongod.running(here.root / "review"):  # as while the App is open elsewhere
     seen |= {"push": review("--no-app"), "pushed": look()}
     tag({0: "accept", 1: "replay_phone", 2: "accept reject", 3: "keep", 4: "rejct", 5: "reject"})
     seen |= {"pull": review("--pull"), "pulled": look(), "pull again": review("--pull")}
+    fail_to_push()
+    seen |= {"after a failed push": look()}
+    gone = [file for file in seen["pushed"]["files"] if not Path(file).exists()]
+    seen |= {"lost to a failed push": gone}
     seen |= {"push again": review("--no-app"), "pushed again": look()}
 shutil.rmtree(here.root / "review" / "db")
 seen |= {"pull after loss": review("--pull")}
@@ -132,7 +155,7 @@ with mongod.running(here.root / "review"):
     seen |= {"eyes": review("--task", "eyes", "--no-app"), "eyes pushed": look_at_parts("eyes")}
     seen |= {"occlusion": review("--task", "occlusion", "--no-app")}
     tag_parts("eyes", {(0, "left_eye"): "closed", (0, "right_eye"): "accept", (1, "eye"): "print"})
-    tag_parts("occlusion", {(0, "chin"): "blocked"})
+    tag_parts("occlusion", {(0, "chin"): "blocked", (2, ""): "blocked"})
     seen |= {"liveness after parts": review("--no-app"), "eyes left": look_at_parts("eyes")}
     tag_parts("occlusion", {(0, "nose"): "reject"})
     seen |= {"pull of parts": review("--pull", "--task", "eyes")}

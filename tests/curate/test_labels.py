@@ -112,6 +112,19 @@ def test_contradicting_trusted_labels_are_withheld_until_a_person_decides(here: 
     assert label_of(here, "a") == ("bonafide", "", "decision")
 
 
+@pytest.mark.parametrize("dtype", [object, "category"])
+def test_which_decisions_are_final(dtype: str) -> None:
+    rows = [
+        ("accept", "", True), ("accept", "bonafide", True), ("relabel", "bonafide", True),
+        ("reject", "", True), ("reject", None, True), ("keep", "attack", True),
+        ("keep", "", False), ("keep", None, False),
+    ]  # fmt: skip
+    decisions = pd.DataFrame(rows, columns=["action", "label", "final"])
+    columns = decisions[["action", "label"]].astype(dtype)
+    assert labels.final(columns).tolist() == decisions["final"].tolist()
+    assert labels.final(columns[:0]).tolist() == []
+
+
 @pytest.mark.parametrize(
     ("one", "other", "differ"),
     [

@@ -41,8 +41,8 @@ def test_an_eye_is_in_the_middle_and_the_other_out_of_sight(part, colour, other,
     rgb = cv2.warpAffine(face(), turn, (400, 400), borderValue=SKIN)
     points = POINTS @ turn[:, :2].T + turn[:, 2]
     picture = closeups.eye(rgb, points, part)
-    assert picture.shape == (closeups.SIDE, closeups.SIDE, 3)
-    assert near(picture[closeups.SIDE // 2, closeups.SIDE // 2], colour)
+    assert picture.shape == (closeups.CLOSEUP, closeups.CLOSEUP, 3)
+    assert near(picture[closeups.CLOSEUP // 2, closeups.CLOSEUP // 2], colour)
     assert not shows(picture, other)
 
 
@@ -59,7 +59,7 @@ def test_a_region_is_outlined_where_it_lies_and_left_as_it_is(part):
     for drawn, inside in zip(line, dot, strict=True):
         assert drawn.min() < inside.min() <= inside.max() < drawn.max()
         assert (drawn.min() + drawn.max()) / 2 == pytest.approx(inside.mean(), abs=3)
-    assert line[0].max() < 0.75 * closeups.SIDE  # the App writes over what is below
+    assert line[0].max() < 0.75 * closeups.CLOSEUP  # the App writes over what is below
     plain = (picture == SKIN).all(axis=2).mean()
     assert plain > 0.9
 
@@ -68,10 +68,10 @@ def test_a_patch_is_shown_whole_and_large():
     patch = np.zeros((24, 30, 3), np.uint8)
     patch[:, 15:] = 255
     shown = closeups.patch(patch)
-    assert shown.shape == (round(closeups.SIDE * 24 / 30), closeups.SIDE, 3)
+    assert shown.shape == (round(closeups.CLOSEUP * 24 / 30), closeups.CLOSEUP, 3)
     assert shown[:, :100].max() < 20
     assert shown[:, -100:].min() > 235
-    assert closeups.patch(np.zeros((900, 1200, 3), np.uint8)).shape[1] == closeups.SIDE
+    assert closeups.patch(np.zeros((900, 1200, 3), np.uint8)).shape[1] == closeups.CLOSEUP
 
 
 @pytest.fixture
@@ -121,8 +121,33 @@ def test_where_a_part_lies_is_part_of_the_name(written):
     _, before = written("eyes", "left_eye")
     moved = np.float32((POINTS + 7).ravel())
     _, after = written("eyes", "left_eye", landmarks=moved)
-    assert len(after) == 1  # the old one is deleted
-    assert set(before).isdisjoint(after)
+    assert len(set(after) - set(before)) == 1
+
+
+def with_eyes(*points):
+    return np.float32([*points, *POINTS[2:]]).ravel()
+
+
+@pytest.mark.parametrize(("task", "part"), [("eyes", "left_eye"), ("occlusion", "chin")])
+@pytest.mark.parametrize("left", [(200, 150), (200.5, 150)])
+def test_a_face_with_both_eyes_at_one_point_is_shown_whole(written, task, part, left):
+    done, files = written(task, part, landmarks=with_eyes((200, 150), left))
+    assert done.all()
+    (picture,) = files.values()
+    assert picture.shape[:2] == (400, 400)
+    assert shows(picture, LEFT)
+    assert shows(picture, RIGHT)
+
+
+@pytest.mark.parametrize("mouth", [(200, 150), (200, 245)])
+def test_eyes_a_pixel_apart_or_level_with_the_mouth_still_give_a_picture(written, mouth):
+    tiny = POINTS.copy()
+    tiny[:2] = (199.5, 150), (200.5, 150)
+    tiny[3] = mouth
+    for task, part in (("eyes", "left_eye"), ("occlusion", "chin")):
+        done, files = written(task, part, landmarks=np.float32(tiny.ravel()))
+        assert done.all()
+        assert any(file.shape[:2] == (closeups.CLOSEUP,) * 2 for file in files.values())
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What is shown to a person, and what tags come to. No FiftyOne, no MongoDB."""
 
+import itertools
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from curate import labels, runs, schema, tables, workspace
 from curate.review import queue, tags
 from curate.review.lists import LISTS
+from curate.status import overview
 
 UNIT = ["image_id", "part"]
 STANDING = pd.DataFrame(columns=queue.DECIDED)
@@ -104,14 +106,30 @@ def test_contradictory_given_labels_and_undecided_turns_wait(build):
     assert pd.isna(rows.loc["b", "confidence"])
 
 
-@pytest.mark.parametrize("action", schema.ACTIONS)
-def test_what_a_person_decided_leaves_the_queue(build, action):
+@pytest.mark.parametrize(
+    ("action", "label"),
+    [("accept", ""), ("accept", "bonafide"), ("relabel", "bonafide"), ("reject", ""),
+     ("keep", "bonafide")],
+)  # fmt: skip
+def test_what_a_person_decided_leaves_the_queue(build, action, label):
     _, rows = build(
-        images=[image("a"), image("b", turn=-1)],
+        images=[image("a"), image("b", turn=-1), image("c")],
         soft_labels=[soft("a")],
-        decisions=[decision("a", action), decision("b", action)],
+        labels=[given_label("c", "bonafide"), given_label("c", "attack", "print")],
+        decisions=[decision(name, action, label) for name in "abc"],
     )
     assert rows.empty
+
+
+def test_what_was_only_put_back_still_waits_for_its_label_but_not_for_its_turn(build):
+    _, rows = build(
+        images=[image("a"), image("b", turn=-1), image("c")],
+        soft_labels=[soft("a")],
+        labels=[given_label("c", "bonafide"), given_label("c", "attack", "print")],
+        decisions=[decision(name, "keep") for name in "abc"],
+    )
+    assert lists(rows) == {"a": {"queue"}, "c": {"queue"}}
+    assert rows["decision"].tolist() == ["keep", "keep"]
 
 
 def test_duplicates_come_with_the_copy_that_is_kept(build):
@@ -203,9 +221,9 @@ def test_issues_come_with_rank_reason_and_the_label_in_question(build):
     assert rows["rank"].to_dict() == {"a": 1, "b": 0}
     assert rows.loc["a", "accepts"] == "bonafide"
     assert pd.isna(rows.loc["b", "accepts"])
-    assert rows.loc["a", "reasons"] == ["label bonafide, quality 0.03, perhaps attack/print"]
+    assert rows.loc["a", "reasons"] == ["perhaps attack/print: label bonafide, quality 0.03"]
     assert rows.loc["b", "reasons"] == [
-        "given labels contradict, quality 0.03, perhaps attack/print"
+        "perhaps attack/print: given labels contradict, quality 0.03"
     ]
     assert built.totals["issues"] == 2
 
@@ -324,7 +342,7 @@ def test_issues_audits_and_tags_of_parts(build):
         ("b", "eye"): {"tagged"},
     }
     assert rows.loc[("a", "right_eye"), "reasons"] == [
-        "label closed, quality 0.03, perhaps open", "audit of accepted label closed",
+        "perhaps open: label closed, quality 0.03", "audit of accepted label closed",
     ]  # fmt: skip
     assert rows.loc[("a", "right_eye"), "accepts"] == "closed"
     assert built.totals == {"queue": 0, "issues": 2, "audit": 1, "tagged": 1}
@@ -357,6 +375,36 @@ def test_what_stands_is_said_in_tag_words():
     )
     words = queue.decision_words(rows.set_index("image_id"))
     assert words.tolist() == ["reject", "attack/print", "keep", "keep bonafide"]
+
+
+@pytest.mark.parametrize("task", schema.TASKS)
+def test_the_queue_holds_what_status_counts(tmp_path, task):
+    first, second = schema.CLASSES_OF[task][:2]
+    kinds = [(first, ""), (schema.ATTACK, second) if task == "liveness" else (second, "")]
+    of = {"task": task, "part": schema.PARTS_OF[task][0]}
+    probs = {"probs": np.float32(np.eye(len(schema.CLASSES_OF[task]))[0])}
+    decided = [(), *itertools.product(schema.ACTIONS, [("", ""), kinds[0]])]
+    tables_ = {"images": [], "labels": [], "soft_labels": [], "decisions": []}
+    ways = itertools.product([0, -1], ["", *schema.SOFT_STATUSES], range(3), decided)
+    for number, (turn, status, said, by_a_person) in enumerate(ways):
+        name = f"{number:03}"
+        tables_["images"].append(image(name, turn=turn))
+        tables_["labels"] += [given_label(name, *kind) | of for kind in kinds[:said]]
+        if status:
+            tables_["soft_labels"].append(soft(name, *kinds[0], status=status) | of | probs)
+        for action, label in [by_a_person] if by_a_person else []:
+            tables_["decisions"].append(decision(name, action, *label) | of)
+    here = workspace.create(tmp_path)
+    with runs.start(here, "softlabel", {"task": task}) as run:
+        for table, rows in tables_.items():
+            run.append(table, pd.DataFrame(rows))
+    reasons = queue.build(here.catalogue, task, only="queue").units["reasons"]
+    waits = reasons.explode().value_counts().to_dict()
+    counts, own = overview(here).queues, "" if task == "liveness" else f", {task}"
+    assert waits["low confidence"] == counts[f"soft labels to review{own}"] > 0
+    assert waits["given labels contradict"] == counts[f"contradictory given labels{own}"] > 0
+    asked = counts["turn undecided"] if task == "liveness" else 0
+    assert waits.get("which way is up is undecided", 0) == asked
 
 
 def judged(words, label=None, standing=STANDING, *, task="liveness", part=""):

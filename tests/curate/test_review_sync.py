@@ -40,6 +40,10 @@ def make(root):
             part_row(1, "eyes", "eye"), part_row(0, "occlusion", "chin"),
             part_row(0, "occlusion", "nose"),
         ]))  # fmt: skip
+        torn = {"image_id": NAMES[2], "task": "occlusion", "part": None, "attack_type": ""}
+        run.append(
+            "labels", pd.DataFrame([torn | {"label": word} for word in ("clear", "blocked")])
+        )
     return here
 
 
@@ -292,20 +296,51 @@ def test_thumbnails_are_small_and_upright(tmp_path):
     assert top[0] > 200 > bottom[0]  # a quarter clockwise brings the left half to the top
 
 
-def test_a_missing_original_is_skipped_and_an_earlier_thumbnail_deleted(tmp_path):
+def test_a_missing_original_is_skipped_and_an_earlier_thumbnail_stays_until_tidied(tmp_path):
     (tmp_path / "originals").mkdir()
     write_thumbnails(tmp_path, [0, 1])
     rows = pd.DataFrame([image_row(tmp_path, n) for n in (1, 2)]).assign(part="")
     Path(rows["uri"][1]).unlink()
     done = write_pictures(tmp_path, rows)
     assert done.tolist() == [True, False]
-    assert [file.name for file in (tmp_path / "media").iterdir()] == [f"{NAMES[1]}_0.jpg"]
+    media = tmp_path / "media"
+    assert {file.name for file in media.iterdir()} == {f"{NAMES[0]}_0.jpg", f"{NAMES[1]}_0.jpg"}
+    thumbs.tidy(rows[done], media, "liveness")
+    assert [file.name for file in media.iterdir()] == [f"{NAMES[1]}_0.jpg"]
+
+
+@pytest.mark.parametrize(("task", "left"), [("liveness", []), ("eyes", ["old.jpg"])])
+def test_pictures_of_earlier_versions_stand_until_liveness_is_pushed(tmp_path, task, left):
+    for name in (task, "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stale.jpg").touch()
+    (tmp_path / "old.jpg").touch()
+    thumbs.tidy(pd.DataFrame(), tmp_path / task, task)
+    assert [file.name for file in tmp_path.glob("*.jpg")] == left
+    assert not list((tmp_path / task).iterdir())
+    assert (tmp_path / "other" / "stale.jpg").exists()
+
+
+def test_a_push_that_fails_leaves_the_pictures_of_what_was_pushed(road):
+    _, seen = road
+    after = seen["after a failed push"]
+    assert after | {"datasets": []} == seen["pulled"] | {"datasets": []}
+    assert set(after["datasets"]) > set(seen["pulled"]["datasets"])  # another one was begun
+    assert seen["lost to a failed push"] == []
+
+
+def test_a_label_without_a_part_is_decided_about_no_part(road):
+    here, _ = road
+    decisions = here.catalogue.read("decisions")
+    mine = decisions[(decisions["image_id"] == NAMES[2]) & (decisions["task"] == "occlusion")]
+    assert mine["part"].tolist() == [""]
+    assert mine["label"].tolist() == ["blocked"]
 
 
 @pytest.mark.parametrize("shape", [(40, 30), (512, 512), (513, 2), (2, 3000)])
 def test_thumbnails_only_ever_shrink(shape):
-    small = crops.shrunk(np.zeros((*shape, 3), dtype=np.uint8), thumbs.SIDE)
-    assert max(small.shape[:2]) == min(max(shape), thumbs.SIDE)
+    small = crops.shrunk(np.zeros((*shape, 3), dtype=np.uint8), thumbs.LONGEST)
+    assert max(small.shape[:2]) == min(max(shape), thumbs.LONGEST)
     assert min(small.shape[:2]) >= 1
 
 

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from curate import runs, workspace
+from curate.labels import Said
 from curate.resplit import redraw
+from curate.snapshot import Snapshot
 from curate.status import BATCHES, overview
 from curate.usable import usable_images
 from curate.workspace import Workspace
@@ -96,12 +98,7 @@ def test_counts_by_label_and_split_and_what_waits(here: Workspace) -> None:
 def test_eyes_that_wait_are_counted_by_themselves(here: Workspace) -> None:
     write(here, images=[image("a"), image("b")], labels=[label("a", "bonafide")])
     deal(here, a="train", b="train")
-    soft = {
-        "task": "eyes", "label": "open", "attack_type": "", "probs": [0.6, 0.3, 0.1],
-        "confidence": 0.6, "status": "review", "reason": "",
-    }  # fmt: skip
-    rows = [{**soft, "image_id": name, "part": part}
-            for name in "ab" for part in ("left_eye", "right_eye")]  # fmt: skip
+    rows = [open_eye(name, part) for name in "ab" for part in ("left_eye", "right_eye")]
     run = write(here, "softlabel", soft_labels=rows, inputs={"task": "eyes"})
     view = overview(here)
     assert view.queues["soft labels to review, eyes"] == 4
@@ -113,6 +110,67 @@ def test_eyes_that_wait_are_counted_by_themselves(here: Workspace) -> None:
     assert overview(here).queues["soft labels to review, eyes"] == 3
     runs.undo(here, run)
     assert "soft labels to review, eyes" not in overview(here).queues
+
+
+def open_eye(name: str, part: str) -> dict[str, object]:
+    soft = {
+        "task": "eyes", "label": "open", "attack_type": "", "probs": [0.6, 0.3, 0.1],
+        "confidence": 0.6, "status": "review", "reason": "",
+    }  # fmt: skip
+    return {**soft, "image_id": name, "part": part}
+
+
+def test_eyes_that_wait_are_a_step_where_no_liveness_label_is_in_use(here: Workspace) -> None:
+    hint = "curate ingest LABELLED_FOLDER --trust given   of more people than dev and test took"
+    write(here, images=[image("a")], labels=[label("a", "open") | {"task": "eyes", "part": "eye"}])
+    assert overview(here).next_steps == [hint]
+    soft_labels = [open_eye("a", "left_eye")]
+    write(here, "softlabel", soft_labels=soft_labels, inputs={"task": "eyes"})
+    assert overview(here).next_steps == ["curate review --task eyes", hint]
+    write(here, images=[image("b", turn=-1)])
+    assert overview(here).next_steps == ["curate review", "curate review --task eyes", hint]
+
+
+def test_before_any_teacher_ran_it_is_the_first_step_and_what_waits_the_next(
+    here: Workspace,
+) -> None:
+    write(here, images=[image("a"), image("b", turn=-1)], labels=[label("a", "bonafide")])
+    deal(here, a="train", b="train")
+    assert overview(here).next_steps == ["curate softlabel --threshold 0.9", "curate review"]
+
+
+def test_contradictory_labels_of_parts_are_counted_part_by_part(here: Workspace) -> None:
+    said = [("left_eye", "open"), ("left_eye", "closed"), ("right_eye", "open"), ("eye", "open"),
+            ("eye", "blocked")]  # fmt: skip
+    rows = [label("a", word) | {"task": "eyes", "part": part} for part, word in said]
+    gone = [row | {"image_id": "undone"} for row in rows]
+    write(here, images=[image("a")], labels=[*rows, *gone, label("a", "bonafide")])
+    deal(here, a="train")
+    view = overview(here)
+    assert view.queues == {
+        "soft labels to review": 0, "contradictory given labels": 0, "turn undecided": 0,
+        "soft labels to review, eyes": 0, "contradictory given labels, eyes": 2,
+    }  # fmt: skip
+    assert "curate review --task eyes" in view.next_steps
+    decision = {"task": "eyes", "part": "left_eye", "at": "1", "label": "open", "attack_type": ""}
+    write(here, "review", decisions=[{**decision, "image_id": "a", "action": "relabel"}])
+    assert overview(here).queues["contradictory given labels, eyes"] == 1
+
+
+def test_parts_of_which_nothing_is_said_cost_nothing(
+    here: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[tuple[str, ...]] = []
+
+    class Counted(Said):
+        def __init__(self, snapshot: Snapshot, *of: str) -> None:
+            built.append(of)
+            super().__init__(snapshot, *of)
+
+    monkeypatch.setattr("curate.status.Said", Counted)
+    write(here, images=[image("a")], labels=[label("a", "open") | {"task": "eyes", "part": "eye"}])
+    overview(here)
+    assert built == [(), ("eyes", "eye")]
 
 
 def test_each_batch_says_what_was_new_and_what_was_not(here: Workspace) -> None:

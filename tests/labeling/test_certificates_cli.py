@@ -270,7 +270,27 @@ def test_nothing_trusted_leaves_the_teachers_that_learn_nothing_and_no_bound(
     assert rows["bound"].isna().all()
     refused = curate(*asked, "fitted", "--threshold", "0.9")
     assert refused.code == 1
-    assert "a --teacher that learns nothing" in refused.err
+    assert "teachers that learn nothing" in refused.err
+
+
+def test_who_swaps_train_and_dev_asks_something_new(curate: Callable, tmp_path: Path) -> None:
+    marks = []
+    for n, (learnt, tested) in enumerate([("train", "dev"), ("dev", "train")]):
+        here = created(tmp_path / f"{n}" / "ws")
+        add(here, "l", 20, learnt, trusted=True)
+        add(here, "c", 20, tested, trusted=True, seed=1)
+        add(here, "u", 10, "train", seed=2)
+        done = curate("softlabel", "--threshold", "0.9", workspace=here.root)
+        assert done.code == 0, done.err
+        marks.append(runs.of_verb(here, "softlabel")[-1]["inputs"]["fingerprint"])
+    assert marks[0] != marks[1]
+
+
+def test_no_image_at_all_is_an_error_for_every_teacher(curate: Callable, tmp_path: Path) -> None:
+    created(tmp_path / "ws")
+    done = curate("softlabel", "--task", "eyes", "--teacher", "geometry")
+    assert done.code == 1
+    assert "Next: curate ingest" in done.err
 
 
 def test_an_undone_certificate_leaves_no_label(curate: Callable, here: Workspace) -> None:

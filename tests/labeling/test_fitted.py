@@ -61,7 +61,33 @@ def test_only_the_source_chosen_is_read_and_blocks_change_nothing(
 def test_an_attack_type_of_one_person_stops_nobody(attacks: str, learnt: str) -> None:
     pairs = [word.split("/") for word in ["bonafide/a", "bonafide/b", *attacks.split()]]
     units = pd.DataFrame(pairs, columns=["class", "group"])
-    assert sorted(fitted._learnable(units, "liveness")["class"].unique()) == learnt.split()
+    assert sorted(fitted.learnable(units, "liveness")["class"].unique()) == learnt.split()
+
+
+@pytest.mark.parametrize("who", ["stranger", "g0"])
+def test_a_head_never_judges_whom_it_knows_left_out_or_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, who: str
+) -> None:
+    """An attack type of one person, who is else a stranger, or has other images learnt from."""
+    clips = np.arange(42)
+    word = np.where(clips % 2, "print", "bonafide").astype(object)
+    group = np.array([f"g{n // 4}" for n in clips], object)
+    word[-2:], group[-2:] = "mask_3d", who
+    columns = {"class": word, "group": group, "clip_id": clips.astype(str)}
+    units = pd.DataFrame(columns | {"part": "", "basis": "given"})
+    values = np.random.default_rng(2).normal(0, 1, (len(clips), 6)).astype(np.float32)
+
+    def seen(_here: Any, _task: Any, some: pd.DataFrame, *_: Any) -> Iterator[Block]:
+        yield np.arange(len(some)), {"x": values[some.index]}
+
+    monkeypatch.setattr(fitted, "_seen", seen)
+    teacher = fitted.fit(workspace.create(tmp_path / "ws"), "liveness", units, _quiet)
+    assert teacher.about()["not learnt, of one person alone"] == "mask_3d"
+    (one,) = teacher.heads.values()
+    assert set(one.fold_of) == set(group[:-2])  # who is not there is judged by the mean of all
+    found = teacher.probabilities(units)[-1]
+    alike = teacher.probabilities(units.assign(group="nobody"))[-1]
+    assert np.allclose(found, alike) == (who == "stranger")
 
 
 def _regions(nose: list[str], chin: list[str]) -> pd.DataFrame:

@@ -89,6 +89,17 @@ def test_units_without_a_label_get_probabilities_and_teach_nothing() -> None:
     assert (told == data["classes"][unknown]).mean() >= 0.8
 
 
+def test_units_nobody_asks_about_are_no_issues_and_change_no_place() -> None:
+    data, planted = made(), (3, 20, 41, 60)
+    classes = relabelled(data, planted)
+    unasked = np.arange(len(classes)) % 4 == 1
+    found = find(data, np.where(unasked, "", classes), unasked=unasked).units
+    assert not found["issue"].to_numpy()[unasked].any()
+    assert found["rank"].to_numpy()[unasked].min() > found["rank"].to_numpy()[found["issue"]].max()
+    doubted = {int(clip) for clip in data["clips"][found["issue"].to_numpy()]}
+    assert doubted & set(planted)
+
+
 def test_one_class_is_an_error() -> None:
     data = made()
     with pytest.raises(DataError, match="one class only"):

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from curate import runs, workspace
+from curate import runs, schema, workspace
 from curate.errors import DataError
 from curate.workspace import Workspace
 from labeling import units
@@ -233,6 +233,20 @@ def test_labels_of_dev_and_test_alone_teach_nobody(here: Workspace) -> None:
     )
     with pytest.raises(DataError, match=r"(?s)no training image has a trusted liveness.*Next:"):
         units.gather(here, "liveness")
+    found = units.gather(here, "liveness", learning=False)
+    assert (list(found.certify["image_id"]), list(found.pool["image_id"])) == (["a"], ["c"])
+
+
+def test_who_learns_nothing_labels_parts_of_which_nothing_is_known(here: Workspace) -> None:
+    write(
+        here,
+        images=[image("a"), image("b")],
+        splits=placed(train="ab"),
+        labels=[said("a", "clear", task="occlusion", part="chin")],
+    )
+    assert list(units.gather(here, "occlusion").pool.index) == ["bchin"]
+    pool = units.gather(here, "occlusion", learning=False).pool
+    assert len(pool) == 2 * len(schema.PARTS_OF["occlusion"]) - 1
 
 
 @pytest.mark.parametrize("seed", range(5))
