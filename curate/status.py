@@ -153,12 +153,15 @@ def _next(
     own[schema.LIVENESS].append(TURN)
     waits = [task for task, names in own.items() if any(queues.get(name) for name in names)]
     review = [f"curate review{show.for_task(task)}" for task in waits]
+    label = [] if "softlabel" in done else ["curate softlabel --threshold 0.9"]
     if not learnable:
+        others = any(_named(WAITING, task) in queues for task in schema.TASKS[1:])
         return [
+            *(label if others else []),
             *review,
             "curate ingest LABELLED_FOLDER --trust given   of more people than dev and test took",
         ]
-    if "softlabel" not in done:
-        return ["curate softlabel --threshold 0.9", *review]
+    if label:
+        return [*label, *review]
     synth = [] if "synth" in done else ["curate synth"]
     return [*review, *synth, "curate report" if "retrain" in done else "curate retrain"]

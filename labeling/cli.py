@@ -165,7 +165,7 @@ def _show(done: "Labelled", wish: "Wish") -> None:
         f"curate audit{task} --n 300   a bound that needs no dev"
         if accepted and not done.refused
         else "",
-        "" if done.refused else "curate retrain",
+        "curate retrain" if done.task == schema.LIVENESS and not done.refused else "",
     )
 
 

@@ -66,9 +66,10 @@ def main(moments: int, subjects: int, folder: Path) -> None:
     """Draw the set, then kill and compare."""
     images = folder / "sample"
     make_sample(images, trusted_subjects=subjects, mined_subjects=subjects // 2)
-    began = time.monotonic()
-    if start(folder / "undisturbed", images).wait():
-        raise SystemExit("the undisturbed ingest failed")
+    for name in ("warm", "undisturbed"):  # the first one compiles, and takes twice as long
+        began = time.monotonic()
+        if start(folder / name, images).wait():
+            raise SystemExit("the undisturbed ingest failed")
     whole = time.monotonic() - began
     expected = tables(folder / "undisturbed")
     sizes = ", ".join(f"{len(frame)} {name}" for name, frame in expected.items())

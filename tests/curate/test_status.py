@@ -123,7 +123,7 @@ def open_eye(name: str, part: str) -> dict[str, object]:
 def test_eyes_that_wait_are_a_step_where_no_liveness_label_is_in_use(here: Workspace) -> None:
     hint = "curate ingest LABELLED_FOLDER --trust given   of more people than dev and test took"
     write(here, images=[image("a")], labels=[label("a", "open") | {"task": "eyes", "part": "eye"}])
-    assert overview(here).next_steps == [hint]
+    assert overview(here).next_steps == ["curate softlabel --threshold 0.9", hint]
     soft_labels = [open_eye("a", "left_eye")]
     write(here, "softlabel", soft_labels=soft_labels, inputs={"task": "eyes"})
     assert overview(here).next_steps == ["curate review --task eyes", hint]
