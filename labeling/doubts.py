@@ -137,17 +137,19 @@ def _judged(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Judge the units kind by kind: each has a model of its own; a region of one class has none."""
     parts, faults = [], []
-    for _, mine in units.groupby(units["part"].map(lambda part: kind_of(task, part)), sort=True):
-        sources = evidence(here, mine, task, track)
+    sources = evidence(here, units, task, track)  # of all kinds: cards are loaded once
+    kinds = units.groupby(units["part"].map(lambda part: kind_of(task, part))).indices
+    for _, rows in sorted(kinds.items()):
+        mine = {name: values[rows] for name, values in sources.items()}
         try:
-            parts.append(judge(here, mine, sources, task, here.config.seed))
+            parts.append(judge(here, units.iloc[rows], mine, task, here.config.seed))
         except OneSided as fault:
             faults.append(fault)
     if not parts:
         raise faults[0]
-    rows, probabilities = (pd.concat(frames) for frames in zip(*parts, strict=True))
-    decided = rows["basis"] == "decision"  # outranks every model; only other people doubt it
-    return rows.assign(issue=rows["issue"] & ~decided), probabilities
+    judged, probabilities = (pd.concat(frames) for frames in zip(*parts, strict=True))
+    decided = judged["basis"] == "decision"  # outranks every model; only other people doubt it
+    return judged.assign(issue=judged["issue"] & ~decided), probabilities
 
 
 def _reconciled(

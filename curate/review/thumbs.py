@@ -103,8 +103,6 @@ def _has_sides(row: Any) -> bool:
 
 def _whole(row: Any) -> Crop:
     sides = sorted((int(row["width"]), int(row["height"])))
-    enough = max(
-        1, LONGEST * sides[0] // sides[1]
-    )  # of the shorter side, so the longer has LONGEST
+    enough = max(1, LONGEST * sides[0] // sides[1])  # of the shorter one: the longer has LONGEST
     rgb, _ = read_upright(row, min_side=enough)
     return shrunk(rgb, LONGEST)
