@@ -11,14 +11,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from curate import rows, schema, tables, upkeep
 from curate.errors import WorkspaceError
 from curate.rows import Rows
-
-WRITER = WriterProperties(compression="LZ4_RAW")  # ids read in half the time, files no larger
 
 
 class Catalogue:
@@ -90,7 +88,8 @@ class Catalogue:
                 fitting,
                 mode="append",
                 schema_mode="merge",
-                writer_properties=WRITER,
+                writer_properties=upkeep.WRITER,
+                configuration=upkeep.PROPERTIES,
             )
         except (DeltaError, OSError) as error:
             raise WorkspaceError(

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from curate.errors import ConfigError
 
-FILENAME = "curate.toml"
 Share = Annotated[float, Field(ge=0, le=1)]
 CropScale = Annotated[float, Field(ge=1, le=6)]  # side of the crop over side of the face
 Count = Annotated[int, Field(ge=1)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from curate import assets, config, show, truth, workspace
+from curate import assets, show, truth, workspace
 from curate.cli import main
 from curate.errors import CurateError, SourceError
 
@@ -46,7 +46,7 @@ def walk(folder: Path) -> None:
 def _small_workspace(folder: Path) -> workspace.Workspace:
     """Make the demo's workspace, with a model small enough to train while one watches."""
     here = workspace.create(folder)
-    settings = here.root / config.FILENAME
+    settings = here.root / workspace.FILENAME
     text = settings.read_text(encoding="utf-8")
     for default, small in SMALL.items():
         text = text.replace(f"# {default}\n", f"{small}\n", 1)

@@ -124,11 +124,10 @@ def ingest(
 
 def _workspace_or_new(root: Path | None, dry_run: bool) -> "Workspace":
     """Open the workspace named or above, else make one; for a dry run, one that is thrown away."""
-    from curate import config
     from curate import workspace as workspaces
 
     place = root or workspaces.nearest(Path.cwd()) or Path.cwd()
-    if (place / config.FILENAME).is_file():
+    if (place / workspaces.FILENAME).is_file():
         return opened(place)
     if dry_run:
         passing = tempfile.TemporaryDirectory(prefix="curate-dry-run-")

@@ -67,7 +67,7 @@ class Rows:
         few = frozenset(coded)
         if not self._parts:
             return self._as_read(few).empty_table().select(names)
-        rows = self._dataset(few).to_table(names)
+        rows = self._dataset(few).to_table(names, use_threads=False)
         if self._stretches is None:
             return rows
         seen = [rows.slice(start, length) for start, length in self._stretches]
@@ -91,7 +91,7 @@ class Rows:
         ]
         if self._parts:
             scanner = self._dataset(frozenset()).scanner(
-                names, batch_size=AT_ONCE, batch_readahead=1, fragment_readahead=1,
+                names, batch_size=AT_ONCE, use_threads=False,
                 fragment_scan_options=ds.ParquetFragmentScanOptions(pre_buffer=False),
             )  # fmt: skip
             found += [work(batch) for batch in scanner.to_batches()]
@@ -99,7 +99,7 @@ class Rows:
         if self._stretches is None:
             return every
         seen = [every[..., start : start + length] for start, length in self._stretches]
-        return np.concatenate([every[..., :0], *seen], axis=-1)
+        return seen[0] if len(seen) == 1 else np.concatenate([every[..., :0], *seen], axis=-1)
 
     def take(self, numbers: NDArray[np.int64], names: Iterable[str]) -> pa.Table:
         """Return the columns ``names`` of some of the visible rows, in the order of ``numbers``."""
@@ -149,7 +149,12 @@ class Rows:
                 mixed = _stretches(runs_in(part, self._run_column), rank)
                 found += [(run, start + first, length) for run, first, length in mixed]
             start += part.rows
-        return [(first, length) for _, first, length in sorted(found, key=itemgetter(0))]
+        seen: list[tuple[int, int]] = []
+        for _, first, length in sorted(found, key=itemgetter(0)):
+            if seen and sum(seen[-1]) == first:
+                first, length = seen[-1][0], seen.pop()[1] + length
+            seen.append((first, length))
+        return seen
 
 
 def _stretches(runs: pa.DictionaryArray, rank: Mapping[str, int]) -> list[tuple[int, int, int]]:

@@ -5,8 +5,10 @@ below `images` is row n of the images in the order of `Catalogue.read`; higher n
 other tables name and no visible image bears (its run was undone).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -33,6 +35,9 @@ FEW = {
     "batch", "run_id", "source", "subject", "clip", "origin", "official_split", "status", "reason",
     "task", "part", "label", "attack_type", "kind", "split", "action",
 }  # fmt: skip
+THREADS = 2  # more gain nothing: memory is what they wait for
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 Numbers = NDArray[np.int64]
 Texts = list[str] | pd.Index | pd.Series | NDArray[np.object_]
 
@@ -43,7 +48,8 @@ class Snapshot:
     def __init__(self, catalogue: Catalogue) -> None:
         """Read and number every id of the catalogue."""
         self.runs = catalogue.runs_standing()
-        self._rows = {table: catalogue.rows(table, self.runs) for table in IDS}
+        opened = _at_once(lambda table: catalogue.rows(table, self.runs), IDS)
+        self._rows = dict(zip(IDS, opened, strict=True))
         self._numbers, self._known = _numbered(self._rows)
         self._counting = {
             table: self._first_of(table, names)
@@ -128,27 +134,42 @@ class _Numbering:
 
 def _numbered(rows: Mapping[str, Rows]) -> tuple[dict[tuple[str, str], Numbers], _Numbering]:
     """Return the numbers of each column of ids, and which id has which."""
-    masks, prints = {}, []
     try:
-        for table, names in IDS.items():
-            found = rows[table].mapped(list(names), _prints)
-            for name, each in zip(names, found, strict=True):
-                masks[table, name] = mask = each[0] != 0
-                prints.append(each if mask.all() else each[:, mask])
-        codes, numbering = _by_prints(np.concatenate(prints, axis=1))
-    except fingerprints.OddIds:
-        masks = {
-            (table, name): np.asarray(mask)
-            for table in IDS
-            for name, (mask, _) in _said(rows[table], table).items()
+        read = _at_once(lambda table: rows[table].mapped(list(IDS[table]), _prints), IDS)
+        prints = {
+            (table, name): each
+            for (table, names), found in zip(IDS.items(), read, strict=True)
+            for name, each in zip(names, found, strict=True)
         }
-        codes, numbering = _by_letters(_texts(rows, IDS))
-    numbers = {}
-    for column, mask in masks.items():
-        numbers[column] = np.full(len(mask), NONE, np.int64)
-        here, codes = np.split(codes, [int(mask.sum())])
-        numbers[column][mask] = here
-    return numbers, numbering
+        masks = {column: each[0] != 0 for column, each in prints.items()}
+        codes, numbering = _by_prints(
+            [
+                each if mask.all() else each[:, mask]
+                for each, mask in zip(prints.values(), masks.values(), strict=True)
+            ]
+        )
+    except fingerprints.OddIds:
+        said = {
+            (table, name): each for table in IDS for name, each in _said(rows[table], table).items()
+        }
+        masks = {column: np.asarray(mask) for column, (mask, _) in said.items()}
+        codes, numbering = _by_letters([ids for _, ids in said.values()])
+    return dict(zip(masks, map(_spread, codes, masks.values()), strict=True)), numbering
+
+
+def _at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return ``work`` of each item; both cores are at it where it leaves Python."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(work, items))
+
+
+def _spread(codes: Numbers, mask: NDArray[np.bool_]) -> Numbers:
+    """Return ``codes`` where ``mask`` is set, NONE elsewhere."""
+    if len(codes) == len(mask):
+        return codes
+    numbers = np.full(len(mask), NONE, np.int64)
+    numbers[mask] = codes
+    return numbers
 
 
 def _prints(batch: pa.RecordBatch) -> fingerprints.Prints:
@@ -171,23 +192,38 @@ def _texts(rows: Mapping[str, Rows], tables: Iterable[str]) -> pa.ChunkedArray:
     return pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
 
 
-def _by_prints(prints: fingerprints.Prints) -> tuple[Numbers, _Numbering]:
-    """Return (N,) codes 0, 1, ... of equal prints, and what finds them.
+def _by_prints(columns: Sequence[fingerprints.Prints]) -> tuple[list[Numbers], _Numbering]:
+    """Return codes 0, 1, ... of equal prints, column by column, and what finds them.
 
     Raises:
         OddIds: two ids agree in half of their print only.
     """
-    codes, found = pd.factorize(prints[0], size_hint=prints.shape[1] // 2)
-    first = _first(codes, len(found))
-    others = prints[1, first]
-    if (others[codes] != prints[1]).any():
-        raise fingerprints.OddIds
-    return codes, _Numbering(first, pd.Index(found), others)
+    codes, found, first = _codes([each[0] for each in columns])
+    others = np.concatenate([each[1] for each in columns])[first]
+    for code, each in zip(codes, columns, strict=True):
+        if (others[code] != each[1]).any():
+            raise fingerprints.OddIds
+    return codes, _Numbering(first, found, others)
 
 
-def _by_letters(texts: pa.ChunkedArray) -> tuple[Numbers, _Numbering]:
-    codes, found = pd.factorize(texts.to_pandas())
-    return codes, _Numbering(_first(codes, len(found)), pd.Index(found, dtype="str"), None)
+def _by_letters(columns: Sequence[pa.ChunkedArray]) -> tuple[list[Numbers], _Numbering]:
+    codes, found, first = _codes([each.to_pandas().to_numpy(object) for each in columns])
+    return codes, _Numbering(first, found.astype("str"), None)
+
+
+def _codes(columns: Sequence[NDArray[Any]]) -> tuple[list[Numbers], pd.Index, Numbers]:
+    """Return codes 0, 1, ... in order of appearance, what they stand for, where it first stands.
+
+    Mostly the first column, of the images, says everything: to look up the others is faster.
+    """
+    index = pd.Index(columns[0])
+    if index.is_unique:
+        codes = [np.arange(len(index)), *_at_once(index.get_indexer, columns[1:])]
+        if all((code != NONE).all() for code in codes):
+            return codes, index, codes[0]
+    joined, found = pd.factorize(np.concatenate(columns))
+    ends = np.cumsum([len(column) for column in columns[:-1]])
+    return np.split(joined, ends), pd.Index(found), _first(joined, len(found))
 
 
 def _first(codes: Numbers, count: int) -> Numbers:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,9 +42,11 @@ def overview(workspace: Workspace) -> Overview:
     columns = ["batch", "source", "status", "origin", "turn"]
     images = snapshot.read("images", columns)
     said, runs = Said(snapshot), snapshot.runs
-    champion = champions.champion(workspace, schema.LIVENESS)
-    queues = _queues(snapshot, said, images)
-    labels = _labels_by_split(snapshot, said)
+    with ThreadPoolExecutor(1) as beside:
+        counted = beside.submit(_labels_by_split, snapshot, said)
+        champion = champions.champion(workspace, schema.LIVENESS)
+        queues, batches = _queues(snapshot, said, images), _batches(snapshot, images)
+        labels = counted.result()
     return Overview(
         workspace=str(workspace.root),
         images=_image_counts(images),
@@ -51,7 +54,7 @@ def overview(workspace: Workspace) -> Overview:
         queues=queues,
         champion=str(champion.folder) if champion else "",
         runs=[_run_row(row) for row in runs.tail(RUNS).to_dict("records")],
-        batches=_batches(snapshot, images),
+        batches=batches,
         redrawn=next(iter(runs.loc[runs["verb"] == schema.REDRAW, "run_id"][::-1]), ""),
         next_steps=_next(runs, queues, images, sum(train for train, _, _ in labels.values())),
     )

@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from curate import archives, config, places
+from curate import archives, places
 from curate.errors import SourceError
 from curate.recipes import MEDIA
-from curate.workspace import FOLDERS
+from curate.workspace import FILENAME, FOLDERS
 
-_OURS = frozenset({*FOLDERS, config.FILENAME, "report.html"})  # what a workspace keeps for itself
+_OURS = frozenset({*FOLDERS, FILENAME, "report.html"})  # what a workspace keeps for itself
 _MAGIC = re.compile(r"[*?\[]")
 MAX_TEXT = 256 << 20  # bytes; the largest label list known, of CelebA-Spoof, is 70 MB
 
@@ -96,7 +96,7 @@ def files(source: Path) -> Iterator[Path]:
         if _seen(folder, visited):  # a link that leads back
             folders.clear()
             continue
-        ours = _OURS if Path(folder, config.FILENAME).is_file() else frozenset()
+        ours = _OURS if Path(folder, FILENAME).is_file() else frozenset()
         hidden = {name for name in (*folders, *names) if name.startswith(".") or name in ours}
         folders[:] = sorted(set(folders) - hidden)
         yield from (Path(folder, name) for name in sorted(set(names) - hidden))

@@ -7,25 +7,40 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from curate import config
 from curate.catalogue import Catalogue
-from curate.config import Config
 from curate.errors import WorkspaceError
 
+if TYPE_CHECKING:
+    from curate.config import Config
+
+FILENAME = "curate.toml"
 FOLDERS = ("catalogue", "crops", "models", "runs", "review", "synthetic", "datasets")
 
 
-@dataclass(frozen=True)
 class Workspace:
     """An opened workspace."""
 
-    root: Path
-    config: Config = field(default_factory=Config)
-    memory: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # read once
+    def __init__(self, root: Path, config: "Config | None" = None) -> None:
+        """Open what lies at ``root``; without ``config`` its curate.toml holds."""
+        self.root = root
+        self.memory: dict[str, Any] = {}  # what is read once
+        if config is not None:
+            self.config = config
+
+    @cached_property
+    def config(self) -> "Config":
+        """The settings, read when they are first asked for: `status` needs none.
+
+        Raises:
+            ConfigError: curate.toml is wrong.
+        """
+        from curate import config
+
+        return config.read(self.root / FILENAME)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -56,8 +71,10 @@ def create(root: Path) -> Workspace:
     try:
         for name in FOLDERS:
             (root / name).mkdir(parents=True, exist_ok=True)
-        if not (root / config.FILENAME).exists():
-            (root / config.FILENAME).write_text(config.default_text(), encoding="utf-8")
+        if not (root / FILENAME).exists():
+            from curate import config
+
+            (root / FILENAME).write_text(config.default_text(), encoding="utf-8")
     except OSError as error:
         raise WorkspaceError(
             f"cannot make a workspace at {root}: {error.strerror or error}.\n"
@@ -71,21 +88,19 @@ def open_at(root: Path) -> Workspace:
 
     Raises:
         WorkspaceError: there is none.
-        ConfigError: its curate.toml is wrong.
     """
-    file = root.absolute() / config.FILENAME
-    if not file.is_file():
+    if not (root.absolute() / FILENAME).is_file():
         raise WorkspaceError(
-            f"{root.absolute()} is no curate workspace (no {config.FILENAME}).\n"
+            f"{root.absolute()} is no curate workspace (no {FILENAME}).\n"
             "Next: curate init, or name one with --workspace DIR"
         )
-    return Workspace(root.absolute(), config.read(file))
+    return Workspace(root.absolute())
 
 
 def nearest(start: Path) -> Path | None:
     """Return the closest folder at or above ``start`` that holds a curate.toml."""
     start = start.absolute()
-    return next((at for at in (start, *start.parents) if (at / config.FILENAME).is_file()), None)
+    return next((at for at in (start, *start.parents) if (at / FILENAME).is_file()), None)
 
 
 def _open_lock(file: Path) -> TextIO:

@@ -1,7 +1,6 @@
 """The verbs retrain, evaluate and predict. Each parses, makes one call, and shows."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,10 +45,11 @@ def retrain(
     _supported(task)
     require(*NEEDED, "albumentations")
     from curate import config, groups
+    from curate.workspace import Workspace
     from training import retrain as stage
 
     chosen = config.override(here.config, "retrain", backbone=backbone, epochs=epochs)
-    workspace = replace(here, config=chosen)
+    workspace = Workspace(here.root, chosen)
     done = stage.retrain(workspace, task, dry_run=dry_run, track=show.track)
     if unknown := groups.without_subject(here.catalogue):
         show.note(

@@ -23,8 +23,7 @@ import pyarrow as pa
 import simplejpeg
 from deltalake import write_deltalake
 
-from curate import schema, tables, workspace
-from curate.catalogue import WRITER
+from curate import schema, tables, upkeep, workspace
 from curate.workspace import Workspace
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -275,7 +274,13 @@ class Writer:
         batches = (batch for chunk in rows for batch in chunk.to_batches())
         reader = pa.RecordBatchReader.from_batches(tables.TABLES[table], batches)
         place = str(self.here.catalogue.folder / table)
-        write_deltalake(place, reader, mode="append", writer_properties=WRITER)
+        write_deltalake(
+            place,
+            reader,
+            mode="append",
+            writer_properties=upkeep.WRITER,
+            configuration=upkeep.PROPERTIES,
+        )
 
 
 def make(folder: Path, count: int) -> None:
