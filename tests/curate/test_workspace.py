@@ -43,7 +43,7 @@ def test_the_commented_defaults_are_the_defaults(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_named(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "curate.toml").write_text(text)
     with pytest.raises(ConfigError, match=says):
-        workspace.open_at(tmp_path).config
+        assert workspace.open_at(tmp_path).config
 
 
 def test_the_edge_of_a_range_is_allowed(tmp_path: Path) -> None:
