@@ -29,7 +29,7 @@ class Said:
     into `words`, NONE where nothing was said.
     """
 
-    def __init__(self, snapshot: Snapshot, task: str = "liveness", part: str = "") -> None:
+    def __init__(self, snapshot: Snapshot, task: str = schema.LIVENESS, part: str = "") -> None:
         """Read labels, soft labels and decisions, and weigh them."""
         self.words = list(FIRST_WORDS)
         columns = ["image_id", "task", "part", "label", "attack_type"]
@@ -158,7 +158,7 @@ def decided(catalogue: Catalogue, task: str, part: str = "") -> pd.DataFrame:
 
 def given_keys(
     catalogue: Catalogue,
-    task: str = "liveness",
+    task: str = schema.LIVENESS,
     part: str = "",
     *,
     extra: pd.DataFrame | None = None,
@@ -179,7 +179,7 @@ def given_keys(
     return both
 
 
-def resolved(catalogue: Catalogue, task: str = "liveness", part: str = "") -> pd.DataFrame:
+def resolved(catalogue: Catalogue, task: str = schema.LIVENESS, part: str = "") -> pd.DataFrame:
     """Return the label of every image that has one, indexed by image_id.
 
     Columns: label, attack_type, basis (decision | given | soft), p_bonafide in [0, 1] (of tasks
@@ -227,7 +227,7 @@ def soft_units(catalogue: Catalogue, task: str) -> pd.DataFrame:
     return soft.set_axis((soft["image_id"] + soft["part"]).astype(object))
 
 
-def best_keys(catalogue: Catalogue, task: str = "liveness") -> pd.Series:
+def best_keys(catalogue: Catalogue, task: str = schema.LIVENESS) -> pd.Series:
     """Return image_id -> label key: given (trusted or not) or decided, else the soft label in use.
 
     Images that a person rejected have none.

@@ -67,7 +67,7 @@ def _content(here: Workspace) -> dict[str, Any]:
         "newcomers": _newcomers(here, images),
         "soft": soft,
         "disagreements": _disagreements(here, images),
-        "models": [_model(model) for model in champions.models(here, "liveness")],
+        "models": [_model(model) for model in champions.models(here, schema.LIVENESS)],
         "runs": catalogue.runs_standing().to_dict("records")[::-1],
         "flow": drawn[: len(flow)],
         "charts": drawn[len(flow) :],

@@ -138,7 +138,7 @@ def _leaks(truth: pd.DataFrame) -> Score:
 
 
 def _labels(catalogue: Catalogue, truth: pd.DataFrame) -> list[Score]:
-    soft = labels.latest_soft(catalogue, "liveness").set_index("image_id")
+    soft = labels.latest_soft(catalogue, schema.LIVENESS).set_index("image_id")
     if soft.empty:
         return []
     status = truth["image_id"].map(soft["status"])

@@ -77,7 +77,7 @@ def named(probabilities: Floats, task: str) -> pd.DataFrame:
     side = sides(probs, task)
     label = classes[probs.argmax(axis=1)]
     kind: NDArray[np.object_] = np.full(len(probs), "", object)
-    if task == "liveness":
+    if task == schema.LIVENESS:
         bonafide: NDArray[np.bool_] = np.greater_equal(side[:, 0], 0.5)
         label = np.where(bonafide, schema.BONAFIDE, schema.ATTACK)
         kind = np.where(bonafide, "", classes[1:][probs[:, 1:].argmax(axis=1)])
@@ -97,10 +97,10 @@ def presentations(
     seen = named(probabilities, task)
     said, true = seen["label"].to_numpy(object), units["class"].to_numpy(object)
     label = true
-    if task == "liveness":
+    if task == schema.LIVENESS:
         label = np.where(true == schema.BONAFIDE, schema.BONAFIDE, schema.ATTACK)
     strata = {f"{SAID}{word}": said == word for word in sorted(set(label) | set(said))}
-    if task == "liveness":
+    if task == schema.LIVENESS:
         kinds = sorted(set(true) - {schema.BONAFIDE})
         strata |= {labels.key(schema.ATTACK, kind): true == kind for kind in kinds}
     confidence = seen["confidence"].where(~(odd & (said == schema.BONAFIDE)), 0.0)

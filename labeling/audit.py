@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate import labels, runs, show
+from curate import labels, runs, schema, show
 from curate.errors import DataError
 from curate.runs import Run
 from curate.workspace import Workspace
@@ -146,7 +146,7 @@ def _accepted(here: Workspace, softlabelled: str) -> pd.DataFrame:
 
 def _last(here: Workspace, task: str) -> str:
     for row in runs.of_verb(here, "softlabel")[::-1]:
-        if row["inputs"].get("task", "liveness") == task and row["state"] == "done":
+        if row["inputs"].get("task", schema.LIVENESS) == task and row["state"] == "done":
             return str(row["run_id"])
     raise DataError(
         f"no softlabel run of {task} stands.\n"

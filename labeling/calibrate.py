@@ -21,9 +21,9 @@ def judged(raw: Floats, clips: NDArray[np.object_] | None, heat: float, task: st
     for nothing is accepted by them. Rows of NaN stay so.
     """
     values = _logits(raw)
-    if clips is not None and task == "liveness":
+    if clips is not None and task == schema.LIVENESS:
         values = np.where(np.isnan(values), np.nan, pooled(values, clips))
-    if task != "liveness":
+    if task != schema.LIVENESS:
         return np.asarray(softmax(values / heat, axis=1))
     odds = (values[:, 0] - logsumexp(values[:, 1:], axis=1)) / heat
     types = softmax(values[:, 1:], axis=1) * expit(-odds)[:, np.newaxis]
@@ -37,18 +37,18 @@ def heat(raw: Floats, known: pd.DataFrame, task: str) -> float:
     if about.empty:
         return 1.0
     clips = (about["clip_id"] + about["part"]).to_numpy(object)
-    if task == "liveness":
+    if task == schema.LIVENESS:
         values = pooled(values, clips)
     first = np.unique(pd.factorize(clips)[0], return_index=True)[1]
     columns = list(schema.CLASSES_OF[task])
     true = about["class"].map(columns.index).to_numpy(np.int64)[first]
-    return fit_temperature(*_two_sides(values[first], true) if task == "liveness" else
+    return fit_temperature(*_two_sides(values[first], true) if task == schema.LIVENESS else
                            (values[first], true))  # fmt: skip
 
 
 def sides(probabilities: Floats, task: str) -> Floats:
     """Return (..., S): of liveness P(bona fide) and P(attack), else the classes as they are."""
-    if task != "liveness":
+    if task != schema.LIVENESS:
         return probabilities
     bonafide = probabilities[..., 0]
     return np.stack([bonafide, 1 - bonafide], axis=-1)

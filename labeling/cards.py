@@ -190,7 +190,7 @@ class Shelf:
 
 def words(task: str) -> tuple[str, ...]:
     """Return the words that a card of ``task`` may use for its classes."""
-    extra = (schema.ATTACK,) if task == "liveness" else ()
+    extra = (schema.ATTACK,) if task == schema.LIVENESS else ()
     return (*schema.CLASSES_OF[task], *extra)
 
 

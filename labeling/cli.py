@@ -208,7 +208,7 @@ def _labelled_tasks(here: "Workspace") -> list[str]:
 
 
 def _check_threshold(threshold: float, task: str) -> None:
-    least = 1 / (2 if task == "liveness" else len(schema.CLASSES_OF[task]))
+    least = 1 / (2 if task == schema.LIVENESS else len(schema.CLASSES_OF[task]))
     if not least < threshold < 1:
         raise ConfigError(
             f"--threshold {threshold} must lie between {least:.3g} and 1 for {task}.\n"

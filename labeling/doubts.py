@@ -116,7 +116,7 @@ def judge(
     found = issues.find(
         sources,
         units["class"].mask(unasked, "").to_numpy(object),
-        units["clip_id" if task == "liveness" else "unit"].to_numpy(object),
+        units["clip_id" if task == schema.LIVENESS else "unit"].to_numpy(object),
         units["group"].to_numpy(object),
         unasked=unasked.to_numpy(),
         alike=_alike(task),
@@ -207,14 +207,14 @@ def _votes(here: Workspace, task: str, units: pd.DataFrame) -> pd.DataFrame:
 
 def _key(task: str, word: str) -> str:
     """Return a class as labels.key writes it."""
-    if task != "liveness" or word in ("", schema.BONAFIDE):
+    if task != schema.LIVENESS or word in ("", schema.BONAFIDE):
         return word
     return labels.key(schema.ATTACK, word)
 
 
 def _alike(task: str) -> Callable[[str, str], bool]:
     """Return what tells whether two classes may both be right: an attack, and one of any type."""
-    if task != "liveness":
+    if task != schema.LIVENESS:
         return operator.eq
     return lambda one, other: not labels.differs(_key(task, one), _key(task, other))
 
@@ -222,7 +222,7 @@ def _alike(task: str) -> Callable[[str, str], bool]:
 def _table(rows: pd.DataFrame, task: str) -> pd.DataFrame:
     """Return ``rows`` as rows of `issues`."""
     word = rows["class"]
-    liveness = task == "liveness"
+    liveness = task == schema.LIVENESS
     attack = liveness & ~word.isin(["", schema.BONAFIDE])
     said = word.mask(attack, schema.ATTACK).mask(word == "", labels.CONFLICT)
     return rows.assign(

@@ -152,7 +152,7 @@ class Exam:
 def _said_bonafide(probabilities: Floats, task: str) -> NDArray[np.bool_]:
     """Return which units are called bona fide; none of another task than liveness."""
     said: NDArray[np.bool_] = calibrate.sides(probabilities, task)[:, 0] >= 0.5
-    return said & (task == "liveness")
+    return said & (task == schema.LIVENESS)
 
 
 def _odd(

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from curate import backbones, engine
+from curate import backbones, engine, schema
 from curate.config import Softlabel
 from curate.crops import face_crop
 from curate.embeddings import Cache
@@ -57,7 +57,7 @@ def views(settings: Softlabel, task: str) -> list[View]:
     Of liveness the face at each scale; of eyes each eye; of occlusion the region and, for how far a
     cover reaches, the whole face. Sizes of the last two: measured with bench_parts.py.
     """
-    if task == "liveness":
+    if task == schema.LIVENESS:
         return [_face(settings, scale) for scale in settings.crop_scales]
     if task == "eyes":
         return [_part(settings, "eye", eye_crop, 96)]

@@ -123,7 +123,7 @@ def learnable(units: pd.DataFrame, task: str) -> pd.DataFrame:
 
     No head could name the type of that group out of fold. Left out where that makes one group too.
     """
-    if task != "liveness":
+    if task != schema.LIVENESS:
         return units
     named = units.assign(**{"class": units["class"].where(_shared(units), "unknown")})
     rest = named[_shared(named)]
@@ -164,7 +164,7 @@ def _seen(
     bench_parts.py.
     """
     seen = views(here.config.softlabel, task)
-    if task == "liveness":
+    if task == schema.LIVENESS:
         yield from blocks(here, units, seen, track, wanted=wanted)
         return
     for rows, middle in blocks(here, units, seen, track, wanted=names(seen, ["middle"])):

@@ -45,7 +45,7 @@ LEARNING = ("fitted", "stack", "fine-tuned", "agreement")  # the others need no 
 def names(here: Workspace, task: str) -> list[str]:
     """Return the teachers of ``task`` that could be built here, the default one first."""
     own = [one.name for one in cards.of_workspace(here).available(task)]
-    usable = {"fitted": True, "stack": bool(own), "geometry": task != "liveness"}
+    usable = {"fitted": True, "stack": bool(own), "geometry": task != schema.LIVENESS}
     usable |= {"champion": champions.champion(here, task) is not None}
     usable |= {"fine-tuned": True, "agreement": bool(own) or usable["geometry"]}
     found = sorted((name for name in TEACHERS if usable[name]), key=lambda name: name != "stack")
@@ -202,7 +202,7 @@ def _agreement(here: Workspace, units: Units, track: Track) -> Teacher:
     Two heads on one backbone would err together; and a third, weaker teacher would only be unsure.
     """
     own = [one.name for one in cards.of_workspace(here).available(units.task)]
-    names = own or (["geometry"] if units.task != "liveness" else [])
+    names = own or (["geometry"] if units.task != schema.LIVENESS else [])
     if not names:
         raise AssetError(
             f"teacher agreement needs a second {units.task} teacher, and none is here.\n"
@@ -238,7 +238,7 @@ def _card(here: Workspace, name: str, track: Track) -> Teacher:
 def _even(task: str) -> Floats:
     """Return (C,) probabilities that favour no side."""
     count = len(schema.CLASSES_OF[task])
-    if task != "liveness":
+    if task != schema.LIVENESS:
         return np.full(count, 1 / count)
     return np.array([0.5, *np.full(count - 1, 0.5 / (count - 1))])
 

@@ -86,5 +86,5 @@ def _likely(probabilities: dict[str, float], task: str) -> str:
 
 
 def _word(name: str, task: str) -> str:
-    attack = task == "liveness" and name != schema.BONAFIDE
+    attack = task == schema.LIVENESS and name != schema.BONAFIDE
     return f"{schema.ATTACK}/{name}" if attack else name

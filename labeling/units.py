@@ -91,7 +91,7 @@ def _shown(
     """Return part -> the images that show it: a patch of an eye shows what its label names."""
     patch = images["shows"] == "eye"
     faces = images[~patch & images["face"].notna()]
-    if task != "liveness":  # parts are found by landmarks
+    if task != schema.LIVENESS:  # parts are found by landmarks
         faces = faces[faces["landmarks"].notna()]
     if task != "eyes":
         return dict.fromkeys(given, faces)
@@ -127,7 +127,7 @@ def _taught(learn: pd.DataFrame, task: str) -> set[str]:
 
 def classes(known: pd.DataFrame, task: str) -> "pd.Series[str]":
     """Return the class of rows with `label` and `attack_type`."""
-    if task != "liveness":
+    if task != schema.LIVENESS:
         return known["label"]
     word = known["attack_type"].where(known["label"] == schema.ATTACK, schema.BONAFIDE)
     return word.where(word != "", "unknown")

@@ -71,7 +71,7 @@ def label_rows(made: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "image_id": made["image_id"],
-            "task": "liveness",
+            "task": schema.LIVENESS,
             "part": "",
             "label": np.where(bonafide, schema.BONAFIDE, schema.ATTACK),
             "attack_type": made["kind"].mask(bonafide, ""),

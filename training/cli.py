@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curate import show
+from curate import schema, show
 from curate.errors import ConfigError, DataError, GateRefused, require
 from curate.options import dry_run_option, emit, json_option, task_option, with_workspace
 
@@ -128,7 +128,7 @@ def _files(images: tuple[str, ...]) -> list[Path]:
 
 
 def _supported(task: str) -> None:
-    if task != "liveness":
+    if task != schema.LIVENESS:
         raise ConfigError(
             f"task {task!r} cannot be trained yet; only liveness can.\n"
             "Next: leave out --task, or say --task liveness"

@@ -45,7 +45,7 @@ class Frames:
 
 
 def frames(
-    catalogue: Catalogue, task: str = "liveness", *, needs: Iterable[str] = schema.SPLITS
+    catalogue: Catalogue, task: str = schema.LIVENESS, *, needs: Iterable[str] = schema.SPLITS
 ) -> Frames:
     """Return the rows to train on, to fix the threshold on, and to test on.
 
