@@ -27,6 +27,8 @@ SUFFIXES = {
     **dict.fromkeys((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"), "tar"),
 }
 HEAD = 512  # bytes that `kind_of` wants to see
+MAX_HEADER = 1 << 20  # bytes of a tar's header; a name that fills it is no name
+PADDING = 1 << 20  # bytes after a tar's last member; tar itself writes 10 KiB
 
 Fault: TypeAlias = tuple[int, str]  # errno and words, as OSError takes them
 ESCAPES: Fault = (errno.EPERM, "its name leads out of the archive")
@@ -52,6 +54,8 @@ _DAMAGE = (  # what a damaged archive makes the standard library raise, found by
     OverflowError,
     KeyError,
     IndexError,
+    RecursionError,
+    MemoryError,
 )
 
 
@@ -106,13 +110,13 @@ def open_archive(kind: str, opened: Callable[[], BinaryIO], size: int) -> Archiv
     Raises:
         OSError: the file itself cannot be opened; damage inside is the archive's `fault`.
     """
-    return Zip(opened()) if kind == "zip" else Tar(opened, size)
+    return Zip(opened(), size) if kind == "zip" else Tar(opened, size)
 
 
 class Zip:
     """A zip file; one directory and one file object serve all threads."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, size: int) -> None:
         """Read the directory of ``file``, and close it when nobody needs it any more."""
         self._file = file
         self.members: dict[str, Member] = {}
@@ -122,9 +126,16 @@ class Zip:
         except (*_DAMAGE, OSError) as error:
             self.fault = _damage(error)
             return
+        left = max(size * MAX_RATIO, RATIO_FROM)  # members may share their bytes: a bomb of many
         for info in self._zip.infolist():
-            if not info.is_dir():
-                self.members[info.filename] = Member(info.file_size, 0, _zip_fault(info))
+            if info.is_dir():
+                continue
+            fault = _zip_fault(info)
+            left -= 0 if fault else info.file_size
+            if left < 0:
+                self.fault = BOMB
+                return
+            self.members[info.filename] = Member(info.file_size, 0, fault)
 
     def __del__(self) -> None:
         """Close the file."""
@@ -135,6 +146,8 @@ class Zip:
         _checked(self, name)
         try:
             return self._zip.read(name)  # it refuses what is longer than stated, or fails the CRC
+        except NotImplementedError as error:  # Windows packs what is larger than 2 GB its own way
+            raise OSError(errno.ENOTSUP, str(error), name) from error
         except (*_DAMAGE, RuntimeError) as error:
             raise OSError(*_damage(error)) from error
 
@@ -190,16 +203,33 @@ class _Stream:
         self._file.close()
 
 
+class _Headers:
+    """What tarfile sees of a tar: a header that states gigabytes is not read into memory."""
+
+    def __init__(self, unpacked: BinaryIO) -> None:
+        self._unpacked, self.seek, self.tell = unpacked, unpacked.seek, unpacked.tell
+
+    def read(self, size: int) -> bytes:
+        if size > MAX_HEADER:
+            raise tarfile.ReadError(f"a header of {size} bytes; what follows is lost")
+        return self._unpacked.read(size)
+
+
 def _listed(unpacked: BinaryIO) -> Iterator[tuple[str, Member]]:
     """Yield name and member of what a tar holds, folders aside."""
-    with tarfile.open(fileobj=unpacked, mode="r:", errors="surrogateescape") as tar:
+    headers, at = cast(BinaryIO, _Headers(unpacked)), -1
+    with tarfile.open(fileobj=headers, mode="r:", errors="surrogateescape") as tar:
         while (info := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # else it keeps a kilobyte for each
+            if info.size < 0 or tar.offset <= at:  # or it would go round for ever
+                raise tarfile.ReadError("a negative size; what follows is lost")
+            at = tar.offset
             if not info.isdir():
                 yield info.name, Member(info.size, info.offset_data, _tar_fault(info))
         unpacked.seek(tar.offset)
         if unpacked.read(tarfile.BLOCKSIZE).strip(b"\0"):
             raise tarfile.ReadError("a broken header; what follows is lost")
+        unpacked.read(PADDING)  # to its end, where the checksum of what is packed stands
 
 
 def _checked(archive: Archive, name: str) -> Member:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from curate import jpeg
 from curate.orient import apply_exif
@@ -24,6 +24,12 @@ MAX_PIXELS = 100_000_000  # a 100 megapixel phone passes; a 60,000 x 60,000 bomb
 EXIF_ORIENTATION = 0x0112  # TIFF 6.0 tag 274
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # no other parser sees the bytes
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}  # ISO/IEC 23008-12 annex B
+AVIF_BRANDS = {b"avif", b"avis"}
+UNREAD = (b"\0\0\0\x0cjP  ", b"\xffO\xffQ", b"\0\0\0\x0cJXL ", b"\xff\n", b"8BPS")  # JPEG 2000, XL
+TIFF = (b"II*\0", b"MM\0*")
+PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+# Pillow takes a profile or a history of edits of more than 1 MiB for an attack; Photoshop's are.
+PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20  # bytes
 REDUCED_SIDE = 480  # pixels of the shorter side down to which JPEGs may be decoded
 SCALES = (
     8,
@@ -140,13 +146,14 @@ def _strictly(data: bytes, colours: str, header: jpeg.Header, scale: int) -> Pix
             data, colours, min_height=height, min_width=width, strict=True
         )
     except ValueError as error:
-        reason = "truncated" if "Premature end" in str(error) else "corrupt"
+        words = {"Premature end": "truncated", "Unsupported": "unsupported"}
+        reason = next((why for word, why in words.items() if word in str(error)), "corrupt")
         raise Unreadable(reason, str(error)) from error
     return pixels
 
 
 def _by_pillow(data: bytes, gray: bool) -> Decoded:
-    heic = _is_heic(data)
+    heic = bool(_brands(data) & HEIC_BRANDS)
     if heic:
         _learn_heic()
     try:
@@ -155,10 +162,31 @@ def _by_pillow(data: bytes, gray: bool) -> Decoded:
     except Image.DecompressionBombError as error:
         raise Unreadable("too_large", str(error)) from error
     except UnidentifiedImageError as error:
-        raise Unreadable("not_an_image", "no known image header") from error
+        raise Unreadable(_unknown(data), "no image header that we know") from error
     except FAULTS as error:
-        reason = "truncated" if "truncated" in str(error).lower() else "corrupt"
-        raise Unreadable(reason, str(error)) from error
+        short = "truncated" in str(error).lower() or _stated(data) > len(data)
+        raise Unreadable("truncated" if short else "corrupt", str(error)) from error
+
+
+def _unknown(data: bytes) -> str:
+    """Return the reason for what Pillow recognises nothing in."""
+    if _stated(data) > len(data):
+        return "truncated"
+    if data.startswith((*UNREAD, *TIFF)) or _brands(data) & AVIF_BRANDS:
+        return "unsupported"
+    ours = data.startswith((PNG, b"GIF8")) or _is_webp(data) or _brands(data) & HEIC_BRANDS
+    return "corrupt" if ours else "not_an_image"
+
+
+def _stated(data: bytes) -> int:
+    """Return how long a WebP says it is, or where a TIFF says its first directory is; 0 else."""
+    if data.startswith(TIFF):
+        return int.from_bytes(data[4:8], "little" if data[:1] == b"I" else "big") + 1
+    return int.from_bytes(data[4:8], "little") + 8 if _is_webp(data) else 0
+
+
+def _is_webp(data: bytes) -> bool:
+    return data.startswith(b"RIFF") and data[8:12] == b"WEBP"
 
 
 def _opened(data: bytes, formats: tuple[str, ...], gray: bool) -> Decoded:
@@ -166,14 +194,24 @@ def _opened(data: bytes, formats: tuple[str, ...], gray: bool) -> Decoded:
         _check_size(*image.size)
         if image.format == "PNG":
             image.verify()  # the checksum of each chunk, which loading does not look at
+            if PNG_END not in data:
+                raise Unreadable("truncated", "no IEND chunk")
     with Image.open(io.BytesIO(data), formats=formats) as image:
         image.load()
-        turn = image.getexif().get(EXIF_ORIENTATION, 1)
-        turn = turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
+        turn = _turn(image)
         coloured = not image.mode.startswith(("1", "L", "I"))
         pixels = np.asarray(_eight_bit(image).convert("L" if gray else "RGB"))
     pixels = apply_exif(pixels, turn)
     return Decoded(pixels, pixels.shape[1], pixels.shape[0], turn, coloured)
+
+
+def _turn(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 where the block is broken, as of a JPEG."""
+    try:
+        turn = image.getexif().get(EXIF_ORIENTATION, 1)
+    except FAULTS:
+        return 1
+    return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -191,11 +229,10 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return image
 
 
-def _is_heic(data: bytes) -> bool:
-    """Tell by the brands in the file type box: the main one, a version, the compatible ones."""
-    size = min(int.from_bytes(data[:4]), 256)
-    brands = {data[at : at + 4] for at in range(8, size, 4)}
-    return data[4:8] == b"ftyp" and bool(brands & HEIC_BRANDS)
+def _brands(data: bytes) -> set[bytes]:
+    """Return the brands in the file type box: the main one, a version, the compatible ones."""
+    size = min(int.from_bytes(data[:4]), 256) if data[4:8] == b"ftyp" else 0
+    return {data[at : at + 4] for at in range(8, size, 4)}
 
 
 def _learn_heic() -> None:

@@ -4,8 +4,9 @@
     a.jpg,attack,print,ann,,train
 
 Only the path is needed (a column `uri`, `path`, `file`, `image`, `image_path` or `filename`); a
-relative one counts from the manifest's folder. `task` and `part` say what a label is about (else
-liveness); an image with several labels has several rows, one after the other.
+relative one counts from the manifest's folder, and may be written with backslashes. `task` and
+`part` say what a label is about (else liveness); an image with several labels has several rows, one
+after the other.
 """
 
 import csv
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import PurePosixPath
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -62,21 +63,22 @@ def rows(uri: str, meaning: Meaning) -> Iterator[Row]:
         SourceError: it does not read, or a line is wrong: which, why, and what is allowed.
     """
     done: set[str] = set()
-    for path, group in groupby(_lines(uri), key=lambda line: line[1]["path"]):
+    for image, group in groupby(_lines(uri), key=lambda line: _uri(line[1]["path"], uri)):
         lines = list(group)
-        if path in done:
+        if image in done:
             why = "named before; rows of an image stand together"
-            raise _wrong(uri, lines[0][0], "path", path, why)
-        done.add(path)
-        yield _row(uri, path, lines, meaning)
+            raise _wrong(uri, lines[0][0], "path", lines[0][1]["path"], why)
+        done.add(image)
+        yield _row(uri, image, lines, meaning)
 
 
-def _row(uri: str, path: str, lines: Sequence[tuple[int, Cells]], meaning: Meaning) -> Row:
+def _row(uri: str, image: str, lines: Sequence[tuple[int, Cells]], meaning: Meaning) -> Row:
     labels = {label: None for line, cells in lines for label in _labels(uri, line, cells, meaning)}
     said = {name: _one(uri, lines, name) for name in ("subject", "clip", "split")}
     if said["split"] not in (None, *schema.SPLITS):
         raise _wrong(uri, lines[0][0], "split", said["split"], f"allowed: {_or(schema.SPLITS)}")
-    return Row(_uri(path, uri), path, tuple(labels), said["subject"], said["clip"], said["split"])
+    path = lines[0][1]["path"]
+    return Row(image, path, tuple(labels), said["subject"], said["clip"], said["split"])
 
 
 def _one(uri: str, lines: Sequence[tuple[int, Cells]], name: str) -> str | None:
@@ -132,6 +134,8 @@ def _uri(path: str, manifest: str) -> str:
     if places.is_remote(manifest) and not path.startswith("/"):
         return f"{manifest.rpartition('/')[0]}/{PurePosixPath(path)}"
     folder = places.path_of(manifest).parent
+    if "\\" in path and not os.path.lexists(folder / path):
+        path = path.replace("\\", "/")
     return places.uri_of(folder / os.path.normpath(folder / path))
 
 
@@ -149,24 +153,52 @@ def _text(uri: str, file: BinaryIO) -> Iterator[tuple[int, Cells]]:
         header = text.readline(1 << 20)
         separator = max(",;\t", key=header.count)
         names = _known(uri, next(csv.reader([header], delimiter=separator), []))
-        reader = csv.reader(text, delimiter=separator)
-        for cells in reader:
+        reader = csv.reader(text, delimiter=separator, strict=True)
+        while (cells := _next(uri, reader)) is not None:
             if any(cells):
                 line = reader.line_num + 1
                 yield line, _cells(uri, line, names, cells)
+
+
+def _next(uri: str, reader: Any) -> list[str] | None:
+    """Return the cells of the next line, None after the last; a quote left open is an error."""
+    try:
+        cells: list[str] | None = next(reader, None)
+    except csv.Error as error:
+        raise SourceError(
+            f"{uri}, line {reader.line_num + 1}: {error}.\n"
+            "Next: mend the line (is a quote left open?), and ingest again"
+        ) from error
+    return cells
 
 
 def _parquet(uri: str, file: BinaryIO) -> Iterator[tuple[int, Cells]]:
     table = pq.ParquetFile(file)
     names = _known(uri, table.schema_arrow.names)
     wanted = [name for name in table.schema_arrow.names if _plain(name) in names]
+    _check_types(uri, table.schema_arrow)
     line = 0
     for batch in table.iter_batches(columns=wanted):
         columns = [column.to_pylist() for column in batch.select(wanted).columns]
         for values in zip(*columns, strict=True):
             line += 1
-            cells = ["" if value is None else str(value) for value in values]
+            cells = [_text_of(value) for value in values]
             yield line, _cells(uri, line, [_plain(name) for name in wanted], cells)
+
+
+def _check_types(uri: str, columns: pa.Schema) -> None:
+    for column in columns:
+        if _plain(column.name) in (*PATHS, *COLUMNS) and pa.types.is_nested(column.type):
+            raise SourceError(
+                f"{uri}: column {column.name!r} holds {column.type}, not one text.\n"
+                "Next: write it as a plain column, or take it out"
+            )
+
+
+def _text_of(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    return "" if value is None else str(value)
 
 
 def _known(uri: str, header: Sequence[str]) -> list[str]:
@@ -182,11 +214,25 @@ def _known(uri: str, header: Sequence[str]) -> list[str]:
 
 
 def _cells(uri: str, line: int, names: Sequence[str], values: Sequence[str]) -> Cells:
+    if not "".join(values).isprintable():  # cheap, and most lines are
+        _check_letters(uri, line, names, values)
     given = dict(zip(names, (value.strip() for value in values), strict=False))
-    path = next(values[names.index(name)] for name in PATHS if name in names)
+    path = next((v for n, v in zip(names, values, strict=False) if n in PATHS), "")
     if not path:
         raise _wrong(uri, line, "path", path, "every line must name an image")
     return {name: given.get(name, "") for name in COLUMNS} | {"path": path}
+
+
+def _check_letters(uri: str, line: int, names: Sequence[str], values: Sequence[str]) -> None:
+    """Refuse bytes that are no UTF-8 but in a path, where they may be the name of a file."""
+    for name, value in zip(names, values, strict=False):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            if name in PATHS and "://" not in value:
+                continue
+            why = 'not UTF-8 (save the table as "CSV UTF-8")'
+            raise _wrong(uri, line, name, value, why) from error
 
 
 def _plain(name: str) -> str:

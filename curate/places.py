@@ -36,6 +36,7 @@ _REASONS = {
     errno.EBADMSG: "corrupt",
     errno.ENODATA: "truncated",
     errno.EPERM: "refused",
+    errno.ENOTSUP: "unsupported",
 }
 _OPENING = threading.Lock()
 
@@ -106,7 +107,7 @@ def stat(uri: str) -> tuple[int, int]:
         return found.size if found else 0, _container(member[3])[1]
     if is_remote(uri):
         return _remote_stat(uri)
-    result = path_of(uri).stat()
+    result = _file(uri).stat()
     return result.st_size, result.st_mtime_ns
 
 
@@ -146,7 +147,7 @@ def open_binary(uri: str) -> BinaryIO:
         with _as_os_error(uri):
             return cast(BinaryIO, filesystem(uri).open(uri, "rb"))
     # Without O_NONBLOCK a FIFO would wait for a writer.
-    descriptor = os.open(path_of(uri), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(_file(uri), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not modes.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", uri)
@@ -174,8 +175,10 @@ def archive(kind: str, container: str) -> Archive:
     """Return an archive opened, the last few of which are kept so.
 
     Raises:
-        OSError: its file cannot be opened.
+        OSError: its file cannot be opened, or is itself a member of one.
     """
+    if _MEMBER.fullmatch(container):
+        raise OSError(errno.EPERM, "an archive in an archive is not opened", container)
     with _OPENING:  # else each thread would list it
         return _archive(kind, container, *_container(container))
 
@@ -229,6 +232,13 @@ def _as_os_error(uri: str) -> Iterator[None]:
         raise
     except remote_faults() as error:
         raise OSError(errno.EIO, str(error), uri) from error
+
+
+def _file(uri: str) -> Path:
+    path = path_of(uri)
+    if "\0" in str(path):  # a manifest may say so; the system would raise a ValueError
+        raise OSError(errno.EINVAL, "no file has such a name", uri)
+    return path
 
 
 def _at_most(size: int, data: bytes, uri: str) -> bytes:

@@ -221,8 +221,7 @@ def choose(
         read_text: as for `bind`.
         recipes: by name.
 
-    Raises:
-        SourceError: as `bind`.
+    A recipe whose list is there but does not read is not taken: it may be a list of another source.
     """
     media: list[str] = []
     notes: list[str] = []
@@ -232,10 +231,14 @@ def choose(
     if not media or not recipes:
         return None, f"no image or video by its name; {plain}"
     sample = random.Random(0).sample(media, min(len(media), AUTO_SAMPLE))
-    scores = {
-        name: _score(bind(recipe.model_copy(update={"box": None}), notes, read_text), sample)
-        for name, recipe in recipes.items()
-    }
+    scores: dict[str, tuple[float, float]] = {}
+    for name, recipe in recipes.items():
+        try:
+            read = bind(recipe.model_copy(update={"box": None}), notes, read_text)
+        except SourceError as error:
+            plain += f" (not by {name}: {str(error).partition(chr(10))[0].rstrip('.')})"
+        else:
+            scores[name] = _score(read, sample)
     fits = [name for name, (share, told) in scores.items() if share >= AUTO_SHARE and told > 0]
     files = f"{len(media):,} images and videos"
     if not fits:

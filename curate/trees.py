@@ -18,6 +18,7 @@ from curate.workspace import FILENAME, FOLDERS
 
 _OURS = frozenset({*FOLDERS, FILENAME, "report.html"})  # what a workspace keeps for itself
 _MAGIC = re.compile(r"[*?\[]")
+MAX_PLACE = 1024  # characters of a place that are read, from its end
 MAX_TEXT = 256 << 20  # bytes; the largest label list known, of CelebA-Spoof, is 70 MB
 
 
@@ -70,11 +71,23 @@ def tree(source: str) -> Tree:
     """
     if places.is_remote(source):
         return _remote(source)
+    try:
+        return _local(source)
+    except OSError as error:
+        raise SourceError(
+            f"{source!r:.200} cannot be looked at: {error.strerror}.\n"
+            "Next: check its name and its rights"
+        ) from error
+
+
+def _local(source: str) -> Tree:
     path = places.path_of(source)
-    if not path.exists():
+    if not source or not path.exists():
         if _MAGIC.search(source):
             return _globbed(source)
-        raise SourceError(f"{path} does not exist.\nNext: name a folder of images, or one image")
+        raise SourceError(
+            f"{source or repr(source)} does not exist.\nNext: name a folder of images, or one image"
+        )
     here = path.resolve() if path.is_dir() else path.parent.resolve() / path.name
     return Tree(places.uri_of(here), _entries(files(here), here))
 
@@ -158,8 +171,8 @@ def _archive_kind(place: str, uri: str) -> str | None:
 
 
 def _place(above: Sequence[str], below: str) -> str:
-    """Return a place: text on one line that any table can hold."""
-    text = "/".join((*above, below.strip("/"))).lstrip("/").replace("\n", "\\n")
+    """Return a place: text on one line that any table can hold, and any pattern be tried on."""
+    text = "/".join((*above, below.strip("/")))[-MAX_PLACE:].lstrip("/").replace("\n", "\\n")
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -205,8 +218,10 @@ def _remote(address: str) -> Tree:
     try:
         found = dict(_walked(system, top))
     except places.remote_faults() as error:
+        said = str(error) or type(error).__name__
+        said = "nothing is there" if said.strip("/") == _bare(address) else said
         raise SourceError(
-            f"{address} cannot be listed: {str(error) or type(error).__name__}.\n"
+            f"{address} cannot be listed: {said}.\n"
             "Next: check the address, and that its service lets you in"
         ) from error
     base = _bare(top).split("/")

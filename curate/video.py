@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.decode import MAX_PIXELS
-from curate.errors import require
+from curate.errors import ConfigError, require
 from curate.eyes import blinks
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".avi", ".mov", ".mp4", ".m4v", ".mkv", ".webm", ".mpg", ".mpeg"})
 SMALL_SIDE = 360  # pixels of the shorter side at which eyes are looked at for blinks
+MOST_FPS = 1000  # what phones film in slow motion
 LEAST_SHARE = 0.95  # of the frames a header states; real headers were seen to be off by 1 %
 
 Image: TypeAlias = NDArray[np.uint8]
@@ -35,6 +36,14 @@ class Sampling:
 
     fps: float = 2.0
     closed: Closed | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that is no number of frames: an option may be "nan" or "inf"."""
+        if not 0 < self.fps <= MOST_FPS:
+            raise ConfigError(
+                f"{self.fps} frames a second, expected more than 0 and at most {MOST_FPS}.\n"
+                f"Next: --fps {MOST_FPS} takes every frame"
+            )
 
 
 class Reader:

@@ -291,3 +291,82 @@ def test_files_are_closed_with_the_archive(kind: str, tmp_path: Path) -> None:
     thread.join()
     del archive, reads, thread
     assert all(handle.closed for handle in handles)
+
+
+def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def test_a_negative_size_does_not_send_the_listing_round_for_ever() -> None:
+    good = tarred({"a.jpg": b"here"})[:1024]
+    backwards = bytearray(header("b.jpg", 0))
+    backwards[124:136] = b"\xff" * 10 + b"\xfe\x00"  # -512, to the header itself
+    backwards[148:156] = b"%06o\0 " % sum(backwards[:148] + b" " * 8 + backwards[156:])
+    archive = opened("tar", good + bytes(backwards) + bytes(1024))
+    assert archive.read("a.jpg") == b"here"
+    assert archive.fault is not None
+    assert archive.fault[0] == errno.EBADMSG
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_header_of_gigabytes_is_not_read_into_memory(kind: bytes) -> None:
+    good = tarred({"a.jpg": b"here"})[:1024]
+    asked = []
+
+    class File(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            asked.append(size)
+            return super().read(size)
+
+    data = good + header("long", 4 << 30, kind) + bytes(4096)
+    archive = archives.open_archive("tar", lambda: File(data), len(data))
+    assert list(archive.members) == ["a.jpg"]
+    assert archive.fault is not None
+    assert max(size or 0 for size in asked) <= max(archives.MAX_HEADER, archives.PADDING)
+
+
+def test_headers_upon_headers_are_damage_not_a_crash() -> None:
+    longs = (header("long", 4, tarfile.GNUTYPE_LONGNAME) + b"name".ljust(512, b"\0")) * 3000
+    archive = opened("tar", tarred({"a.jpg": b"here"})[:1024] + longs + bytes(1024))
+    assert archive.read("a.jpg") == b"here"
+    assert archive.fault is not None
+
+
+@pytest.mark.parametrize("at", [-8, -100])
+def test_a_packed_tar_that_fails_its_checksum_says_so_and_is_read(at: int) -> None:
+    data = bytearray(tarred({"a.jpg": bytes(range(256)) * 40, "b.jpg": b"there"}, "gz"))
+    data[at] ^= 0xFF
+    archive = opened("targz", bytes(data))
+    assert archive.fault is not None
+    assert at != -8 or archive.read("b.jpg") == b"there"
+
+
+def test_a_zip_of_many_members_that_share_their_bytes_is_listed_up_to_its_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = bytearray(zipped({"a.bmp": bytes(9000), "b.jpg": b"here"}))
+    end = data.rfind(b"PK\5\6")
+    start = int.from_bytes(data[end + 16 : end + 20], "little")
+    entry = data[start : start + 46 + len("a.bmp")]
+    more = b"".join(bytes(entry).replace(b"a.bmp", b"%05d" % n) for n in range(50))
+    data[end + 8 : end + 16] = (52).to_bytes(2, "little") * 2 + (end - start + len(more)).to_bytes(
+        4, "little"
+    )
+    whole = bytes(data[:end] + more + data[end:])
+    monkeypatch.setattr(archives, "MAX_RATIO", 20)
+    monkeypatch.setattr(archives, "RATIO_FROM", 9000)
+    archive = opened("zip", whole)
+    assert archive.fault == archives.BOMB
+    assert 2 <= len(archive.members) <= 2 + 20 * len(whole) / 9000
+    assert archive.read("b.jpg") == b"here"
+
+
+def test_a_way_of_packing_that_python_does_not_know_is_no_damage() -> None:
+    data = bytearray(zipped({"a.jpg": b"here"}))
+    for magic, at in ((b"PK\3\4", 8), (b"PK\1\2", 10)):
+        data[data.find(magic) + at] = 9  # Deflate64, as Windows packs large files
+    with pytest.raises(OSError, match="not supported") as caught:
+        opened("zip", bytes(data)).read("a.jpg")
+    assert caught.value.errno == errno.ENOTSUP

@@ -236,3 +236,49 @@ def test_heic_without_its_extra_says_so(monkeypatch: pytest.MonkeyPatch) -> None
 def test_scales_are_powers_of_two(side: int, expected: int) -> None:
     got = decode(jpeg(960, 1280), min_side=side)
     assert min(got.rgb.shape[:2]) == expected
+
+
+@pytest.mark.parametrize("kind", ["png", "webp", "baseline"])
+@pytest.mark.parametrize("block", [b"garbage", b"MM\0*\0\0", b"II*\0\xff"])
+def test_a_broken_exif_block_turns_nothing_and_costs_no_image(kind: str, block: bytes) -> None:
+    seen = decode(encoded(kind, exif=b"Exif\0\0" + block))
+    assert seen.exif_orientation == 1
+
+
+def test_a_large_profile_is_no_damage() -> None:
+    rng = np.random.default_rng(0)
+    decode(encoded("png", icc_profile=rng.bytes(2 << 20)))
+
+
+def test_a_png_without_its_end_is_truncated() -> None:
+    whole = encoded("png")
+    for end in (len(whole) - 1, len(whole) - 12):
+        with pytest.raises(Unreadable, match="truncated"):
+            decode(whole[:end])
+    decode(whole + b"behind the end")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + bytes(64), "unsupported"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(64), "unsupported"),
+        (b"\xff\x0a" + bytes(64), "unsupported"),
+        (cv2.imencode(".tif", np.zeros((8, 8, 3), np.float32))[1].tobytes(), "unsupported"),
+        (encoded("packed tiff")[:-200], "truncated"),
+        (encoded("webp")[:-40], "truncated"),
+        (encoded("png")[:8] + bytes(64), "corrupt"),
+        (b"BMW is a car", "not_an_image"),
+    ],
+)
+def test_what_is_not_read_is_told_from_what_is_damaged(data: bytes, reason: str) -> None:
+    with pytest.raises(Unreadable) as caught:
+        decode(data)
+    assert caught.value.reason == reason
+
+
+def test_twelve_bits_are_no_damage() -> None:
+    data = bytearray(jpeg())
+    data[data.find(b"\xff\xc0") + 4] = 12
+    with pytest.raises(Unreadable, match="unsupported"):
+        decode(bytes(data))

@@ -189,3 +189,39 @@ def test_a_manifest_is_read_as_it_goes(tmp_path: Path) -> None:
     good = "path\n" + "".join(f"{n}.jpg\n" for n in range(1000))
     rows = manifests.rows(written(tmp_path, good + '"' + "x" * 200_000), lambda word: None)
     assert next(rows).path == "0.jpg"
+
+
+def test_a_line_that_ends_before_its_path_is_named(tmp_path: Path) -> None:
+    uri = written(tmp_path, "label,path\nbonafide,a.jpg\nattack\n")
+    with pytest.raises(SourceError, match="line 3: path ''"):
+        read(uri)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("path,subject\na.jpg,Jos\udce9\n", "line 2: subject .*not UTF-8"),
+        ("path\na.jpg\nfile:///x\udce9.jpg\n", "line 3: path .*not UTF-8"),
+        ('path,label\n"a.jpg,bonafide\nb.jpg,attack\n', "line 3.*unexpected end"),
+        (f"path,label\na.jpg,{'x' * 200_000}\n", "line 2.*field larger"),
+        ("path,label\na.jpg,\nb.jpg,\n./a.jpg,attack\n", "line 4: path './a.jpg': named before"),
+    ],
+)
+def test_a_line_that_no_table_could_hold_is_named(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(SourceError, match=f"list.csv, {says}"):
+        read(written(tmp_path, text))
+
+
+def test_backslashes_are_slashes_unless_a_file_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "odd\\name.jpg").touch()
+    uri = written(tmp_path, "path\ndeep\\a.jpg\n..\\b.jpg\nodd\\name.jpg\n")
+    found = [f"{tmp_path}/deep/a.jpg", f"{tmp_path.parent}/b.jpg", f"{tmp_path}/odd\\name.jpg"]
+    assert [row.uri for row in read(uri)] == found
+
+
+def test_a_parquet_file_may_hold_bytes_but_no_lists(tmp_path: Path) -> None:
+    pd.DataFrame({"path": [b"a.jpg"]}).to_parquet(tmp_path / "bytes.parquet")
+    assert [row.path for row in read(str(tmp_path / "bytes.parquet"))] == ["a.jpg"]
+    pd.DataFrame({"image": [{"bytes": b"", "path": "a.jpg"}]}).to_parquet(tmp_path / "deep.parquet")
+    with pytest.raises(SourceError, match="'image' holds struct"):
+        read(str(tmp_path / "deep.parquet"))

@@ -211,3 +211,11 @@ def test_an_archive_that_changes_is_read_anew(tmp_path: Path) -> None:
             archive.writestr("a", str(n))
         os.utime(file, (n, n))
         assert places.read_bytes(uri) == str(n).encode()
+
+
+def test_names_that_no_file_can_have_are_os_errors(tmp_path: Path) -> None:
+    nested = "zip://a.jpg::zip://b.zip::" + str(tmp_path / "c.zip")
+    for uri in (f"{tmp_path}/a\0b.jpg", "file://%00", "zip://a.jpg::\0", nested):
+        for ask in (places.stat, places.read_bytes):
+            with pytest.raises(OSError):  # noqa: PT011  (which one is the system's choice)
+                ask(uri)

@@ -379,3 +379,15 @@ def test_a_recipe_of_the_workspace_wins_over_the_checkouts(tmp_path: Path) -> No
     known = recipes.load_recipes(here)
     assert (known["nuaa"].description, known["nuaa"].name) == ("my own", "nuaa")
     assert known["siw"].description != "my own"
+
+
+def test_a_list_of_another_source_does_not_stop_auto() -> None:
+    other = recipe(list=[{"file": "list.txt", "line": r"(?P<path>\S+) (?P<class>live)"}])
+    mine = recipe(rule=[rule(r"(?P<class>live|spoof)/\d+\.jpg")])
+    names = ["a/live/1.jpg", "a/spoof/2.jpg", "a/list.txt"]
+    texts = {"a/list.txt": "nothing of the kind"}
+    chosen, _ = choose(names, texts.get, {"other": other, "mine": mine})
+    assert chosen is mine
+    chosen, why = choose(names, texts.get, {"other": other})
+    assert chosen is None
+    assert "not by other: a/list.txt" in why

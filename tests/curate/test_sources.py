@@ -4,6 +4,7 @@ import io
 import os
 import sys
 import tarfile
+import time
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
@@ -397,7 +398,7 @@ def test_addresses_are_listed_and_read(known: dict[str, Recipe], tmp_path: Path)
     assert places.read_bytes(packed.uri) == b"live/z.jpg"
     (row,) = scan("memory://far/list.csv")
     assert (places.read_bytes(row.uri), row.labels) == (b"live/a.jpg", LIVE)
-    with pytest.raises(SourceError, match="cannot be listed"):
+    with pytest.raises(SourceError, match="nothing is there"):
         sources.trees(["memory://far/nowhere"])
 
 
@@ -490,3 +491,22 @@ def test_a_zip_lists_less_than_a_kilobyte_a_member() -> None:
         tracemalloc.stop()
     assert len(opened.members) == n
     assert used / n < 1500
+
+
+@pytest.mark.parametrize("source", ["", "x" * 5000, "*" * 5000, "x" * 300 + "/*.jpg"])
+def test_a_source_that_no_file_system_knows_is_an_error(source: str) -> None:
+    with pytest.raises(SourceError, match="\nNext: "):
+        scan(source)
+
+
+def test_a_name_of_sixty_thousand_letters_costs_no_minutes(
+    known: dict[str, Recipe], tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "long.zip", "w") as archive:
+        archive.writestr("d/" * 30_000 + "train/live/1.jpg", b"")
+        archive.writestr("x" * 60_000 + ".jpg", b"")
+    began = time.process_time()
+    listed = sources.trees([str(tmp_path / "long.zip")])
+    sources.choose(listed, known)
+    assert len(list(sources.scan(listed, known["class-folders"]))) == 2
+    assert time.process_time() - began < 5

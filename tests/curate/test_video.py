@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from curate import places, video
 from curate.crops import read_stored
 from curate.decode import decode
-from curate.errors import MissingExtra, SourceError
+from curate.errors import ConfigError, MissingExtra, SourceError
 
 av = pytest.importorskip("av")
 QUARTER = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)  # ISO 14496-12, 8.3.2
@@ -262,3 +262,10 @@ def test_the_bmp_holds_the_pixels_unchanged() -> None:
     with av.open(io.BytesIO(FILM)) as container:
         frames = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
     assert np.array_equal(bgr, frames[2])
+
+
+@pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf"), 1000.5])
+def test_a_rate_that_is_none_is_refused_before_any_video_is_read(fps: float) -> None:
+    with pytest.raises(ConfigError, match="Next: --fps 1000"):
+        video.Sampling(fps)
+    video.Sampling(1000.0)
