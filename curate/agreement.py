@@ -2,8 +2,8 @@
 
 The one is turned and mirrored by its pose, shifted, scaled and sheared onto the other (ECC:
 Evangelidis and Psarakis, PAMI 30(10), 2008), its tones bent by a power law, as cameras and editors
-do, and what is burnt out is left aside. What remains must agree as a whole, in every patch, and in
-its colours.
+do, and what is burnt out is left aside. What remains must agree as a whole, in every patch, in its
+colours, and in every small part of the face (`outliers`).
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate import tones
+from curate import outliers, tones
 from curate.hashes import Pose, apply_pose
 
 SIDE = 64  # pixels of the square to which both pictures are reduced
@@ -29,6 +29,11 @@ PATCHES = 4  # a side
 LEAST_PATCH = 0.4  # share of a patch that must be seen
 SLACK = 0.3  # of the picture's standard deviation: what a flat patch may differ by
 CONVINCING = 0.99  # an agreement that spares us other beginnings
+WORTH_A_LOOK = 0.9  # an agreement from which on the faces are compared
+FACE = 4.0  # side of the square about the face over `Spot.size`: forehead, chin and cheeks
+FACE_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
+CLEAR = (3, 235)  # grey levels of a face of which no channel is clipped, in most pictures
+CLIPPED = 245  # of the brightest channel, where colours are known
 
 Gray = NDArray[np.uint8]
 Colours: TypeAlias = NDArray[np.uint8]
@@ -66,7 +71,8 @@ class Agreement:
 
     Attributes:
         similarity: normalised correlation over what both show, in [-1, 1].
-        worst: least share of a patch of b that a explains, at most 1; patches of 1/16.
+        worst: least share of a patch of b that a explains, at most 1; patches of 1/16, and where
+            the whole agrees and faces are known, parts of the face (`outliers.least_explained`).
         area: what b shows, as a share of a: below 1, b is a crop of a.
         degrees: by which a is turned clockwise to lie on b.
         scale: pixels of a to a pixel of b, in the pixels of the two views.
@@ -116,17 +122,21 @@ def agree(a: View, b: View, pose: Pose) -> Agreement:
         return Agreement(same, same)
     colours = None if a.colours is None or b.colours is None else (a.colours, b.colours)
     compared = partial(_compared, moving, fixed, colours)
-    best, how = compared(_beginnings(a, b)[0]), None
-    for beginning in _beginnings(a, b):
+    beginnings = _beginnings(a, b)
+    best, how = compared(beginnings[0]), beginnings[0]
+    for beginning in beginnings:
         warp = _aligned(moving, fixed, beginning)
         found = compared(warp) if warp is not None else None
-        if found and (best is None or found.similarity > best.similarity):
+        if warp is not None and found and (best is None or found.similarity > best.similarity):
             best, how = found, warp
         if best and best.similarity >= CONVINCING:
             break
     if best is None:
         return Agreement(0.0, 0.0)
-    return best if how is None else _described(best, how, a.gray.shape, b.gray.shape)
+    found = _described(best, how, a.gray.shape, b.gray.shape)
+    if found.similarity < WORTH_A_LOOK or b.spot is None or not b.spot.size > 0:
+        return found
+    return replace(found, worst=min(found.worst, _least_of_face(a, b, b.spot, how)))
 
 
 def reduced(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -226,3 +236,72 @@ def _described(
         degrees=-float(np.degrees(turned)),
         scale=float(np.sqrt(abs(np.linalg.det(pixels)))),
     )
+
+
+def _least_of_face(a: View, b: View, spot: Spot, warp: Warp) -> float:
+    """Return how much of the least explained part of b's face, at ``spot``, picture a explains."""
+    side = FACE * spot.size
+    zoom = side / outliers.SIDE
+    left, top = spot.x - side / 2 + (zoom - 1) / 2, spot.y - side / 2 + (zoom - 1) / 2
+    square = np.array([[zoom, 0, left], [0, zoom, top], [0, 0, 1]])
+    frames = _to_pixels(a.gray.shape) @ _square(warp) @ np.linalg.inv(_to_pixels(b.gray.shape))
+    target, across = _cut(b.gray, square), frames @ square
+    (all_a, clear_a), (all_b, clear_b) = _seen(a), _seen(b)
+    both = (_cut(all_a, across) > 0.99) & (_cut(all_b, square) > 0.99)
+    across = across @ _refined(_cut(a.gray, across), target, both)
+    there, clear = (
+        (_cut(one, across) > 0.99) & (_cut(other, square) > 0.99)
+        for one, other in ((all_a, all_b), (clear_a, clear_b))
+    )
+    return outliers.least_explained(_cut(a.gray, across), target, there, clear)
+
+
+def _refined(moving: Small, fixed: Small, there: Mask) -> NDArray[np.float64]:
+    """Return (3, 3): from pixels of the one square to the other's, all but the same.
+
+    Only what lies well within both pictures counts: the edge of a crop would be laid on nothing.
+    """
+    start = np.eye(2, 3, dtype=np.float32)
+    inside = cv2.erode(there.astype(np.uint8), np.ones((SMOOTHING + 2, SMOOTHING + 2), np.uint8))
+    try:
+        _, warp = cv2.findTransformECC(
+            fixed, moving, start, cv2.MOTION_AFFINE, FACE_STEPS, inside, SMOOTHING
+        )
+    except cv2.error:  # it did not converge
+        return np.eye(3)
+    return _square(np.asarray(warp, np.float32))
+
+
+def _square(warp: Warp) -> NDArray[np.float64]:
+    return np.vstack([warp, [0, 0, 1]]).astype(float)
+
+
+def _to_pixels(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return (3, 3): from pixels of the square of the whole picture to those of its view."""
+    x, y = (side / SIDE for side in shape[1::-1])
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+
+
+def _seen(view: View) -> tuple[Small, Small]:
+    """Return (H, W) twice: 1 everywhere, and 1 where no channel is clipped, else 0."""
+    clear = (view.gray > CLEAR[0]) & (view.gray < CLEAR[1])
+    if view.colours is not None:
+        size = view.gray.shape[::-1]
+        clear &= cv2.resize(view.colours.max(axis=2), size) < CLIPPED
+    return np.ones(view.gray.shape, np.float32), clear.astype(np.float32)
+
+
+def _cut(image: NDArray[np.generic], matrix: NDArray[np.float64]) -> Small:
+    """Return the square whose pixels ``matrix`` takes to those of ``image``; 0 outside of it."""
+    reduction = float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+    pixels = image.astype(np.float32)
+    if reduction > 1:
+        size = [max(round(side / reduction), 1) for side in image.shape[::-1]]
+        zoom = np.array(size) / image.shape[::-1]
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        matrix = np.diag([*zoom, 1]) @ matrix
+        matrix[:2, 2] += (zoom - 1) / 2
+    side = (outliers.SIDE, outliers.SIDE)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    cut: Small = cv2.warpAffine(pixels, matrix[:2], side, flags=flags)
+    return cut

@@ -1,15 +1,16 @@
 """The pixels of proposed pairs, read from the originals and compared, each pair at most once."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate import assets, crops, duplicates, engine, eyes, sameshot
+from curate import assets, crops, duplicates, engine, eyes, rigid, sameshot
 from curate.agreement import Agreement, Spot, View, agree, moved, posed, reduced
 from curate.errors import SourceError
 from curate.facehash import centre_and_spread
@@ -19,10 +20,29 @@ from curate.landmarks import LandmarkReader
 from curate.relations import inverse, relation
 
 SIDE = 128  # pixels of the shorter side at which two images are compared
+FINE_SIDE = rigid.SIDE  # at which it is seen whether they are one exposure
 FACE_SIDE = 480  # and at which the state of a face is read
-CACHED = 4096  # images of the former size kept, and aspects of faces: about 250 MB
-PORTRAITS = 64  # images of the latter size kept, grey: about 20 MB
+CACHED = 4096  # images of the first size kept, and aspects of faces: about 250 MB
+FINE = 512  # images of that size kept, grey: about 45 MB
+PORTRAITS = 64  # images of the last size kept, grey: about 20 MB
+NEARLY = 0.97  # similarity from which on a pair is worth another look; other people have less
 WORST_OF = 6  # members of a cluster, those least like the copy kept, compared with each other
+
+
+class Compared(NamedTuple):
+    """What the pixels of a pair say; the last two are None where that is unknown.
+
+    Attributes:
+        pose: the index of the pose in which it was compared.
+        agreement: nan where one of the two could not be read.
+        drift: see `rigid.drift`; asked, as is what follows, only of pictures that are alike.
+        same_state: whether the faces are in one state.
+    """
+
+    pose: int
+    agreement: Agreement
+    drift: float | None = None
+    same_state: bool | None = None
 
 
 class Comparer:
@@ -40,8 +60,9 @@ class Comparer:
         }
         self._rows = facts.drop(columns=["phash", "dhash"], errors="ignore").to_dict("index")
         self._min_similarity, self._threads = min_similarity, threads
-        self._found: dict[int, tuple[int, Agreement, bool | None]] = {}
+        self._found: dict[int, Compared] = {}
         self._view = lru_cache(CACHED)(self._read)
+        self._fine = lru_cache(FINE)(self._read_fine)
         self._aspect = lru_cache(CACHED)(self._read_aspect)
         self._portrait = lru_cache(PORTRAITS)(self._read_portrait)
         self._reader: LandmarkReader | None = None
@@ -73,15 +94,16 @@ class Comparer:
         """Return these rows, compared, with similarity, worst_patch, same_state, relation, kind."""
         found = [self._found[int(row)] for row in rows]
         pairs = self._pairs.iloc[rows].assign(
-            pose=[pose for pose, _, _ in found],
-            similarity=np.array([each.similarity for _, each, _ in found], np.float32),
-            worst_patch=np.array([each.worst for _, each, _ in found], np.float32),
-            cast=np.array([each.cast for _, each, _ in found], np.float32),
-            same_state=pd.Series([state for _, _, state in found], dtype=object).to_numpy(),
+            pose=[each.pose for each in found],
+            similarity=np.array([each.agreement.similarity for each in found], np.float32),
+            worst_patch=np.array([each.agreement.worst for each in found], np.float32),
+            cast=np.array([each.agreement.cast for each in found], np.float32),
+            drift=np.array([each.drift for each in found], dtype=float),
+            same_state=pd.Series([each.same_state for each in found], dtype=object).to_numpy(),
             relation=[self._words(int(row)) for row in rows],
         )
         judged = duplicates.judge(pairs, self._facts, min_similarity=self._min_similarity)
-        return judged.drop(columns="cast")
+        return judged.drop(columns=["cast", "drift"])
 
     def worst_inside(self, judged: pd.DataFrame) -> pd.Series:
         """Return cluster -> least similarity of two of its members, of rows that have a cluster.
@@ -104,19 +126,24 @@ class Comparer:
         each = [agree(one, other, POSES[0]).similarity for one, other in combinations(views, 2)]
         return min([float(rows["similarity"].min()), *each])
 
-    def _compared(self, row: int) -> tuple[int, Agreement, bool | None]:
-        """Return pose, agreement and whether the faces are in one state; nan where one is gone."""
-        a, b = self._view(self._columns["a"][row]), self._view(self._columns["b"][row])
+    def _compared(self, row: int) -> Compared:
+        ids = self._columns["a"][row], self._columns["b"][row]
+        a, b = map(self._view, ids)
         pose, other = self._columns["pose"][row], self._columns["other_pose"][row]
         if a is None or b is None:
-            return pose, Agreement(np.nan, np.nan), None
-        found = agree(a, b, POSES[pose])
+            return Compared(pose, Agreement(np.nan, np.nan))
+        found = _either_way(a, b, pose, self._min_similarity)
         if other >= 0 and found.similarity < self._min_similarity:
-            second = agree(a, b, POSES[other])
+            second = _either_way(a, b, other, self._min_similarity)
             if second.similarity > found.similarity:
                 pose, found = other, second
-        like = found.similarity >= self._min_similarity and found.worst >= duplicates.WORST_PATCH
-        return pose, found, self._same_state(row, pose) if like else None
+        if not _alike(found, self._min_similarity):
+            return Compared(pose, found)
+        one, two = map(self._fine, ids)
+        drift = rigid.drift(posed(one, POSES[pose]), two) if one and two else None
+        if drift is not None and drift > duplicates.MOST_DRIFT:
+            return Compared(pose, found, drift)
+        return Compared(pose, found, drift, self._same_state(row, pose))
 
     def _same_state(self, row: int, pose: int) -> bool | None:
         one, other = (self._rows[self._columns[side][row]] for side in ("a", "b"))
@@ -137,13 +164,21 @@ class Comparer:
 
     def _read(self, image_id: str) -> View | None:
         """Return the image as stored, EXIF applied, in grey; None where its original is gone."""
+        found = self._read_stored(image_id, SIDE)
+        return found and replace(found[0], colours=reduced(found[1]))
+
+    def _read_fine(self, image_id: str) -> View | None:
+        found = self._read_stored(image_id, FINE_SIDE)
+        return found and found[0]
+
+    def _read_stored(self, image_id: str, side: int) -> tuple[View, np.ndarray] | None:
         row = self._rows[image_id] | {"image_id": image_id}
         try:
-            rgb = crops.read_stored(row, min_side=SIDE).rgb
+            rgb = crops.read_stored(row, min_side=side).rgb
         except SourceError:
             return None
-        gray = crops.gray(rgb, SIDE)
-        return View(gray, _spot(row, gray.shape[1] / row["width"]), reduced(rgb))
+        gray = crops.gray(rgb, side)
+        return View(gray, _spot(row, gray.shape[1] / row["width"])), rgb
 
     def _read_aspect(self, image_id: str) -> eyes.Aspect | None:
         found = self._read_face(image_id)
@@ -165,13 +200,39 @@ class Comparer:
 
     def _words(self, row: int) -> str:
         """Say what was done to a; only the pose where the two are not one picture."""
-        pose, found, _ = self._found[row]
+        pose, found, *_ = self._found[row]
         if not found.similarity >= self._min_similarity:
             return POSES[pose].name
         one, other = (self._rows[self._columns[side][row]] for side in ("a", "b"))
         zoom = _reduction(one) / _reduction(other)
         sharp = [float(each["sharpness"] or np.nan) for each in (one, other)]
         return relation(POSES[pose], found, zoom=zoom, blur=sharp[0] / sharp[1])
+
+
+def _alike(found: Agreement, min_similarity: float) -> bool:
+    return found.similarity >= min_similarity and found.worst >= duplicates.WORST_PATCH
+
+
+def _either_way(a: View, b: View, pose: int, min_similarity: float) -> Agreement:
+    """Return how far ``a`` agrees with ``b``; where they nearly do, the better of both ways.
+
+    The edge that a turned copy was filled up with lies inside it, and spoils its alignment, unless
+    it is the one on which the other is laid: then that edge lies beyond the other picture.
+    """
+    forth = agree(a, b, POSES[pose])
+    if forth.similarity < NEARLY or _alike(forth, min_similarity):
+        return forth
+    back = agree(b, a, inverse(POSES[pose]))
+    if back.similarity <= forth.similarity and not _alike(back, min_similarity):
+        return forth
+    return replace(
+        back,
+        area=1 / max(back.area, 1e-6),
+        degrees=back.degrees if POSES[pose].mirror else -back.degrees,
+        scale=1 / max(back.scale, 1e-6),
+        brighter=-back.brighter,
+        contrast=1 / max(back.contrast, 1e-6),
+    )
 
 
 def _reduction(row: crops.Row) -> float:

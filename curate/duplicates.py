@@ -12,18 +12,27 @@ from numpy.typing import NDArray
 
 from curate.labels import differs
 
-# Measured on copies of nuaa, lfw100, web portraits and generated faces: 99.0 % reach both, as do
-# 0.6 % of recaptures simulated in the very frame of their selfie (0.994: 99.2 and 1.5 %; 0.996:
-# 97.6 and 0.2 %). No live and print of one person (2274 pairs) came above 0.91, no two real people
-# above 0.93, no two of 5000 generated ones above 0.97.
-SIMILAR = 0.995  # of the whole picture
+# Of two pictures, as a whole. 0.985 keeps the copies whose burnt or filled-up parts spoil it (0.995
+# lost 2 %); what it lets in besides, bursts and recaptures, MOST_DRIFT keeps out. No live and print
+# of one person (2274 pairs) came above 0.91, no two real people above 0.93, no two of 5000
+# generated ones above 0.97.
+SIMILAR = 0.985
 WORST_PATCH = 0.7  # of its worst sixteenth
 # Grey levels by which colours drift apart past any tone curve (`tones.cast`): 99 % of copies
 # by 1.8, of two copies of one picture by 2.7, half of simulated recaptures by more than 8.
 MOST_CAST = 2.8
-NEAR_EXACT = 0.997, 0.9  # both, where the state of the face cannot be read; 93 % of copies do
-# 80 % of those recaptures agree by more (86 % by more than 0.8); live and print of one person taken
-# apart do not, but 112 of 12.5 million pairs of generated people.
+# Pixels by which parts of two pictures lie apart (`rigid.drift`). Chosen on half of the people of
+# nuaa, lfw100 and generated ones. In the other half 2 of 1030 pairs of copies have more; of 89
+# pairs of neighbours of a burst none has less than 0.67, and of 150 simulated recaptures none than
+# 0.7. In all, 1 of 219 such neighbours passes: 4 frames apart, of a person who does not stir.
+MOST_DRIFT = 0.5
+UNPLACED = 0.995  # similarity, where the drift cannot be told: patches of eyes, burnt pictures
+# Both, where the state of the face cannot be read. Stricter ones tell little: of faces with closed
+# eyes put in 0.997 and 0.9 let 50 to 80 % pass and lost 6 to 13 % of copies; 0.985 and 0.7 let 61
+# to 89 % pass and lose 2 % at most.
+UNREAD = 0.99, 0.8
+# 80 % of simulated recaptures agree by more (86 % by more than 0.8); live and print of one person
+# taken apart do not, but 112 of 12.5 million pairs of generated people.
 RECAPTURED = 0.9
 EQUAL, DIFFERENT, UNKNOWN = 1, 0, -1
 KEEP = ("upright", "largest_face", "sharpest", "largest_file", "earliest")  # the copy kept
@@ -34,23 +43,27 @@ Confirm = Callable[[NDArray[np.int64]], NDArray[np.bool_]]  # rows of pairs -> w
 def judge(
     pairs: pd.DataFrame, images: pd.DataFrame, *, min_similarity: float = SIMILAR
 ) -> pd.DataFrame:
-    """Return ``pairs`` (a, b, similarity, worst_patch, cast, same_state) with a column `kind`.
+    """Return ``pairs`` with a column `kind`.
 
+    ``pairs`` have a, b, similarity, worst_patch, cast, drift (nan: unknown) and same_state.
     ``images``, indexed by image_id, has subject, label_key ("bonafide", "attack/print"; null where
     unknown) and state ({(task, part): label} of eyes and occlusion, null where unknown).
 
     Two known and different subjects: candidate. Else contradicting labels: recapture where the
     pictures are alike (RECAPTURED), never merged, and candidate where not. Else duplicate where the
-    whole reaches ``min_similarity`` and the worst patch WORST_PATCH, the colours drift apart by at
-    most MOST_CAST, no label of eyes or occlusion contradicts, and the face is in the same state
-    (True), or that is unknown (None) and both reach NEAR_EXACT. Else candidate.
+    whole reaches ``min_similarity`` and the worst patch WORST_PATCH, the parts lie apart by at most
+    MOST_DRIFT (or, if that is unknown, the whole reaches UNPLACED), the colours by MOST_CAST, no
+    label of eyes or occlusion contradicts, and the face is in the same state (True), or that is
+    unknown (None) and both reach UNREAD. Else candidate.
     """
     facts = images[["subject", "label_key"]]
     a, b = (facts.reindex(pairs[side]).reset_index(drop=True) for side in ("a", "b"))
     contradict = contradicting(pairs, images["label_key"])
     similarity = pairs["similarity"].to_numpy(float)
     state = pairs["same_state"].to_numpy(object)
-    same = np.equal(state, True).astype(bool) | (pd.isna(state) & alike(pairs, *NEAR_EXACT))
+    same = np.equal(state, True).astype(bool) | (pd.isna(state) & alike(pairs, *UNREAD))
+    drift = pairs["drift"].to_numpy(float)
+    apart = (drift > MOST_DRIFT) | (np.isnan(drift) & ~alike(pairs, UNPLACED))
     tinted = pairs["cast"].to_numpy(float) > MOST_CAST
     kind = np.select(
         [
@@ -58,7 +71,7 @@ def judge(
             contradict & (similarity >= RECAPTURED),
             alike(pairs, min_similarity)
             & same
-            & ~(contradict | tinted | _states_differ(pairs, images)),
+            & ~(contradict | apart | tinted | _states_differ(pairs, images)),
         ],
         ["candidate", "recapture", "duplicate"],
         "candidate",

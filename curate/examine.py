@@ -17,6 +17,7 @@ from curate.orient import Detect, find_upright, turn_image
 Mode: TypeAlias = Literal["fast", "exact"]
 
 SHARPNESS_SIDE = 128  # pixels to which the face is brought before its sharpness is measured
+LONGEST = 8 * REDUCED_SIDE  # pixels of the longer side, or a strip would cost what 20 pictures do
 CONTRAST = 50.0  # gray levels, a face's usual deviation
 LEAST_FACE = 24  # pixels of the face's shorter side; smaller ones are mostly patches of noise
 HASH_SIDE = 90  # pixels of the shorter side; fewer bits of pHash than 0.2 change on average
@@ -121,8 +122,8 @@ def _face_columns(image: Decoded, detect: Detect, judge: bool) -> dict[str, Any]
 
 def _reduced(rgb: np.ndarray) -> np.ndarray:
     """Halve what came in full size, as the scaled decode does, so that faces look the same."""
-    while min(rgb.shape[:2]) >= 2 * REDUCED_SIDE:
-        size = (rgb.shape[1] // 2, rgb.shape[0] // 2)
+    while min(rgb.shape[:2]) >= 2 * REDUCED_SIDE or max(rgb.shape[:2]) >= LONGEST:
+        size = (max(rgb.shape[1] // 2, 1), max(rgb.shape[0] // 2, 1))
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     return rgb
 

@@ -208,7 +208,7 @@ def _never_looked_at(snapshot: Snapshot, numbers: Numbers) -> int:
 
 def _one_row_per_content(fresh: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     """Fold files of the same bytes into one row with several places; test beats dev beats train."""
-    uris = fresh.groupby("image_id")["uri"].agg(list)
+    uris = fresh.drop_duplicates(["image_id", "uri"]).groupby("image_id")["uri"].agg(list)
     official = fresh.groupby("image_id")["official_split"].agg(_strictest)
     first = fresh.drop_duplicates("image_id").drop(columns="labels").set_index("image_id")
     seen = records.reindex(first.index).drop(columns=list(first.columns), errors="ignore")

@@ -88,8 +88,13 @@ def note(text: str) -> None:
 
 def _cell(value: object) -> Text:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return Text(str(value))
+        return Text("".join(map(_harmless, str(value))))
     return Text(f"{value:,}" if isinstance(value, int) else f"{value:.3g}")
+
+
+def _harmless(letter: str) -> str:
+    """Return ``letter`` as a terminal may show it: a file's name can hold codes that steer it."""
+    return letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1]
 
 
 def for_task(task: str) -> str:

@@ -74,6 +74,8 @@ def scan(
 ) -> Iterator[Item]:
     """Yield the items of trees, each once: tree by tree, by uri, members as archives hold them.
 
+    An image of which two manifests say different things is there twice: both count.
+
     Args:
         listed: as `trees` gave them.
         recipe: how places are read, if at all.
@@ -84,8 +86,10 @@ def scan(
         SourceError: a manifest, or a list that the recipe reads, is wrong.
     """
     named = [each for each in listed if _manifest(each)]  # what they say outranks a folder
-    seen = {each.entries[0].uri for each in named}
-    for each in [*named, *(each for each in listed if not _manifest(each))]:
+    told = dict.fromkeys(item for each in named for item in _items(each, recipe, sampling, threads))
+    yield from told
+    seen = {item.uri for item in told} | {each.entries[0].uri for each in named}
+    for each in (each for each in listed if not _manifest(each)):
         for item in _items(each, recipe, sampling, threads):
             if item.uri not in seen:
                 seen.add(item.uri)

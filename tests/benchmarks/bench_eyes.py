@@ -1,6 +1,7 @@
 """Which pairs of pictures of one face pass as one state: copies must, blinks and covers must not.
 
     python tests/benchmarks/bench_eyes.py FOLDER ... [--closed FILE.csv] [--sample 100]
+    python tests/benchmarks/bench_eyes.py FOLDER ... --ingest [--donors FOLDER ...]
 
 A picture's own folder is its burst. In one run, for all pictures below the folders:
 - pairs within a burst whose pHashes lie within 8 bits, of frame or face: open with open, open with
@@ -12,9 +13,16 @@ Eyes are labelled by eyeBlink (both above .5: closed; both below .2: open; else 
 CSV with the columns `file` (the end of its path) and `closed` (1 or 0); files that it does not name
 are left out. With labels from eyeBlink the pairs of bursts are partly circular, as eyeBlink is also
 what is compared; the closed eyes put in are not.
+
+With `--ingest` instead: what a real `curate ingest` merges, all labels hidden. Each picture of the
+sample lies in one folder with itself altered, by unrelated names: one eye closed or both (eyes from
+others, of FOLDER and of `--donors`, all of which are closed), a hand, a finger, dark glasses, a
+mask; and as a control itself again. One run for each form in which they arrive. Printed: how many
+share a cluster with the unaltered picture; "one eye opened" is one eye closed against both.
 """
 
 import argparse
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -24,20 +32,23 @@ import cv2
 import numpy as np
 import pandas as pd
 import simplejpeg
+from bench_duplicates import joined
+from click.testing import CliRunner
+from states import COPIES, LEFT_EYE, RIGHT_EYE, covers, encoded, tones, with_eyes_of
 
 from curate import assets
+from curate.cli import main as curate
 from curate.eyes import aspect, compare
-from curate.faces import Face, FaceDetector, square_crop
+from curate.faces import MIN_SCORE, Face, FaceDetector, square_crop
 from curate.hashes import pose_hashes
 from curate.landmarks import LandmarkReader
 from curate.sameshot import Portrait, portrait, same_shot
 
 RADIUS, NAIVE, FACE_ALIKE = 8, 0.98, 0.95
 SIDE = 64
-DARK, LIGHT, CLOTH = (22, 20, 20), (225, 230, 235), (60, 110, 170)
-RIGHT_EYE, LEFT_EYE = (33, 133), (362, 263)
-CHIN = [454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136, 172, 58]
-CHIN += [132, 93, 234]
+FORMS = {"as is": (1.0, 95), "quality 75": (1.0, 75), "brightness x 1.1": (1.1, 90)}
+SHOWS = 20, 0.03  # grey levels of a pixel; of these pixels, of the eyes' distance squared
+COVERS = ("hand on chin", "a finger", "dark glasses", "mask")
 
 DETECTOR = FaceDetector(assets.path("face_landmarker"))
 READER = LandmarkReader(assets.path("face_landmarker"))
@@ -47,17 +58,24 @@ class Picture(NamedTuple):
     file: Path
     rgb: np.ndarray  # the surroundings of the face
     points: np.ndarray
+    corner: tuple[int, int]  # of the surroundings in the picture
     aspect: object
     portrait: Portrait
     hashes: np.ndarray  # of the frame and of the face
     small: np.ndarray
 
 
+def largest_face(rgb):
+    """Return the face that ingest takes, None where there is none."""
+    faces = [face for face in DETECTOR.detect(rgb) if face.score >= MIN_SCORE]
+    return max(faces, key=lambda face: face.box[2] * face.box[3], default=None)
+
+
 def see(rgb):
-    """Return the aspect and the portrait of the best face, None where there is none."""
+    """Return the aspect and the portrait of the face, None where there is none."""
     rgb = np.ascontiguousarray(rgb)
-    faces = DETECTOR.detect(rgb)
-    return (aspect(rgb, faces[0], READER), portrait(rgb, faces[0], READER)) if faces else None
+    face = largest_face(rgb)
+    return (aspect(rgb, face, READER), portrait(rgb, face, READER)) if face else None
 
 
 def one_state(picture, other, mirrored=False):
@@ -68,131 +86,6 @@ def one_state(picture, other, mirrored=False):
     return same or same_shot(picture.portrait, other[1], mirrored=mirrored) or same
 
 
-def encoded(rgb, quality=85):
-    return simplejpeg.decode_jpeg(simplejpeg.encode_jpeg(np.ascontiguousarray(rgb), quality))
-
-
-def tones(rgb, curve):
-    return np.clip(curve(np.arange(256.0)), 0, 255).astype(np.uint8)[rgb]
-
-
-def rotated(rgb, degrees):
-    height, width = rgb.shape[:2]
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.06)
-    return cv2.warpAffine(rgb, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
-
-
-def cropped(rgb, share):
-    height, width = rgb.shape[:2]
-    down, right = round(height * share), round(width * share)
-    return rgb[down : height - down // 2, right // 2 : width - right]
-
-
-def scaled(rgb, factor):
-    return cv2.resize(rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-
-
-def gamma(rgb, power):
-    return tones(rgb, lambda tone: 255 * (tone / 255) ** power)
-
-
-COPIES = {
-    "quality 30": lambda rgb: encoded(rgb, 30),
-    "half size": lambda rgb: encoded(scaled(rgb, 0.5)),
-    "blur": lambda rgb: encoded(cv2.GaussianBlur(rgb, (0, 0), max(rgb.shape) / 320)),
-    "brightness x 1.2 + 8": lambda rgb: encoded(tones(rgb, lambda tone: 1.2 * tone + 8)),
-    "gamma .6": lambda rgb: encoded(gamma(rgb, 0.6)),
-    "gamma 1.6": lambda rgb: encoded(gamma(rgb, 1.6)),
-    "mirror": lambda rgb: encoded(rgb[:, ::-1]),
-    "3 degrees": lambda rgb: encoded(rotated(rgb, 3)),
-    "3 % crop": lambda rgb: encoded(cropped(rgb, 0.03)),
-    "8 % crop": lambda rgb: encoded(cropped(rgb, 0.08)),
-    "gamma, -3 degrees, x .6, mirror, quality 40": lambda rgb: encoded(
-        scaled(rotated(gamma(rgb, 0.6), -3), 0.6)[:, ::-1], 40
-    ),
-}
-
-
-def covers(picture, rng):
-    """Yield name and picture: drawn covers, in units of the distance between the eyes."""
-    points = picture.points
-    right, left = (points[list(eye)].mean(axis=0) for eye in (RIGHT_EYE, LEFT_EYE))
-    unit = np.linalg.norm(left - right)
-    x = (left - right) / unit
-    axes = np.array([x, [-x[1], x[0]]])
-    skin = np.median([pixel(picture.rgb, points[one]) for one in (50, 280, 205, 425)], axis=0)
-
-    def place(across, down):
-        return (left + right) / 2 + unit * (np.array([across, down]) @ axes)
-
-    def oval(centre, radii, angle=0.0):
-        turn = np.linspace(0, 2 * np.pi, 40)
-        edge = np.stack([radii[0] * np.cos(turn), radii[1] * np.sin(turn)], axis=1) * unit
-        cos, sin = np.cos(angle), np.sin(angle)
-        return centre + edge @ np.array([[cos, sin], [-sin, cos]]) @ axes
-
-    def hand(centre):
-        angle, rgb = rng.uniform(0, np.pi), picture.rgb
-        aside = np.array([-np.sin(angle), np.cos(angle)]) @ axes
-        for finger in range(-2, 2):
-            middle = centre + (finger + 0.5) * 0.17 * unit * aside
-            for radii, shade in (((0.55, 0.1), 0.7), ((0.52, 0.08), 1.0)):
-                rgb = painted(rgb, oval(middle, radii, angle), skin * shade, unit, rng)
-        return rgb
-
-    nose = [place(-1.05, 0.45), place(0, 0.28), place(1.05, 0.45)]
-    mask = np.array([*nose, *points[CHIN]])
-    yield "mask", painted(picture.rgb, mask, (DARK, LIGHT, CLOTH)[rng.integers(3)], unit, rng)
-    glasses = painted(picture.rgb, oval(right, (0.36, 0.26)), DARK, unit, rng)
-    yield "eye patch", glasses
-    yield "dark glasses", painted(glasses, oval(left, (0.36, 0.26)), DARK, unit, rng)
-    yield "hand on an eye", hand(right if rng.random() < 0.5 else left)
-    for name, spot in {"brow": -0.5, "nose": 0.55, "mouth": 1.05, "chin": 1.5}.items():
-        yield f"hand on {name}", hand(place(0, spot))
-    yield "hand on a cheek", hand(place(0.7 * rng.choice([-1, 1]), 0.8))
-    anywhere = place(rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 1.4))
-    finger = oval(anywhere, (0.6, 0.11), rng.uniform(0, np.pi))
-    yield "a finger", painted(picture.rgb, finger, skin * 0.85, unit, rng)
-
-
-def pixel(rgb, point):
-    x, y = np.clip(np.round(point).astype(int), 0, np.array(rgb.shape[1::-1]) - 1)
-    return rgb[y, x]
-
-
-def painted(rgb, outline, colour, unit, rng):
-    mask = np.zeros(rgb.shape[:2], np.float32)
-    cv2.fillPoly(mask, [np.round(outline).astype(np.int32)], 1.0)
-    mask = cv2.GaussianBlur(mask, (0, 0), max(0.6, unit * 0.02))[..., None]
-    cells = rng.normal(0, 6, (rgb.shape[0] // 8 + 2, rgb.shape[1] // 8 + 2, 1)).astype(np.float32)
-    cloth = cv2.resize(cells, rgb.shape[1::-1], interpolation=cv2.INTER_CUBIC)[..., None]
-    noise = rng.normal(0, 4, rgb.shape)
-    return np.clip(rgb * (1 - mask) + mask * (colour + cloth + noise), 0, 255).astype(np.uint8)
-
-
-def with_eyes_of(picture, donor, sides):
-    """Return ``picture`` with the eyes of ``donor`` (0: the right, 1: the left), or None."""
-    rgb = picture.rgb
-    for corners in [(RIGHT_EYE, LEFT_EYE)[side] for side in sides]:
-        (from_0, from_1), (to_0, to_1) = donor.points[list(corners)], picture.points[list(corners)]
-        turn = complex(*(to_1 - to_0)) / complex(*(from_1 - from_0))
-        matrix = np.array([[turn.real, -turn.imag, 0], [turn.imag, turn.real, 0]])
-        matrix[:, 2] = to_0 - matrix[:, :2] @ from_0
-        size = rgb.shape[1::-1]
-        moved = cv2.warpAffine(donor.rgb, matrix, size, borderMode=cv2.BORDER_REFLECT)
-        width, angle = np.linalg.norm(to_1 - to_0), np.degrees(np.arctan2(*(to_1 - to_0)[::-1]))
-        mask = np.zeros(rgb.shape[:2], np.uint8)
-        middle, axes = (to_0 + to_1) / 2, (0.72 * width, 0.42 * width)
-        centre, axes = tuple(map(int, middle.round())), tuple(map(int, np.round(axes)))
-        cv2.ellipse(mask, centre, axes, angle, 0, 360, 255, -1)
-        y, x = np.nonzero(mask)
-        if min(x.min(), y.min()) < 2 or x.max() > size[0] - 3 or y.max() > size[1] - 3:
-            return None
-        centre = (int(x.min() + x.max()) // 2, int(y.min() + y.max()) // 2)
-        rgb = cv2.seamlessClone(moved, rgb, mask, centre, cv2.NORMAL_CLONE)
-    return rgb
-
-
 def load(file):
     """Return the `Picture` of a file and the CPU seconds of its parts, None where no face shows."""
     bgr = cv2.imread(str(file))
@@ -200,30 +93,41 @@ def load(file):
         return None
     rgb = np.ascontiguousarray(bgr[..., ::-1])
     start = time.process_time()
-    faces = DETECTOR.detect(rgb)
+    face = largest_face(rgb)
     detected = time.process_time()
-    found = READER.read(rgb, faces[0]) if faces else None
+    found = READER.read(rgb, face) if face else None
     read = time.process_time()
     if found is None:
         return None
-    state = aspect(rgb, faces[0], READER)
+    state = aspect(rgb, face, READER)
     whole = time.process_time()
     seconds = (detected - start, read - detected, whole - read)
     grays = [
-        cv2.cvtColor(one, cv2.COLOR_RGB2GRAY)
-        for one in (rgb, square_crop(rgb, faces[0].box, 1.3, 64))
+        cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in (rgb, square_crop(rgb, face.box, 1.3, 64))
     ]
     thumbs = np.stack([cv2.resize(one, (32, 32), interpolation=cv2.INTER_AREA) for one in grays])
     small = cv2.resize(grays[0], (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    x, y, width, height = faces[0].box
+    x, y, width, height = face.box
     left, top = (max(0, int(start - 0.6 * width)) for start in (x, y))
     near = rgb[top : int(y + height + 0.6 * width), left : int(x + 1.6 * width)].copy()
     points = found.points[:, :2] - (left, top)
-    face = Face(
-        (x - left, y - top, width, height), 1.0, faces[0].keypoints - np.float32((left, top))
+    moved = Face((x - left, y - top, width, height), 1.0, face.keypoints - np.float32((left, top)))
+    shown = Portrait(cv2.cvtColor(near, cv2.COLOR_RGB2GRAY), moved, points)
+    return Picture(
+        file, near, points, (left, top), state, shown, pose_hashes(thumbs)[:, 0], small
+    ), seconds
+
+
+def shown(folders):
+    """Return the `Picture` of each file below the folders that shows a face."""
+    files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
+    loaded = [one for file in files if (one := load(file)) is not None]
+    detect, read, both = 1000 * np.mean([seconds for _, seconds in loaded], axis=0)
+    print(
+        f"{len(loaded)} of {len(files)} files show a face; CPU-ms each: detector {detect:.1f}, "
+        f"landmarks {read:.1f}, aligned patches {both - read:.1f}"
     )
-    shown = Portrait(cv2.cvtColor(near, cv2.COLOR_RGB2GRAY), face, points)
-    return Picture(file, near, points, state, shown, pose_hashes(thumbs)[:, 0], small), seconds
+    return [picture for picture, _ in loaded]
 
 
 def labelled(pictures, csv):
@@ -304,27 +208,118 @@ def planted(pictures, donors, rng):
     print(f"  a comparison takes {1000 * seconds / max(compared, 1):.1f} CPU-ms")
 
 
+class Shot(NamedTuple):
+    """One file for `curate ingest`: which picture, what was done to it."""
+
+    file: Path
+    picture: int
+    kind: str
+
+
+def whole(picture):
+    """Return the picture with all of its pixels in the place of the surroundings of the face."""
+    rgb = np.ascontiguousarray(cv2.imread(str(picture.file))[..., ::-1])
+    return picture._replace(rgb=rgb, points=picture.points + picture.corner, corner=(0, 0))
+
+
+def altered(picture, donors, rng):
+    """Return name -> ``picture``, whole, in another state."""
+    drawn = {name: rgb for name, rgb in covers(picture, rng) if name in COVERS}
+    others = [donor for donor in donors if donor.file.name != picture.file.name]
+    if others and picture.aspect.closed.max() <= 0.33:
+        donor, side = others[rng.integers(len(others))], int(rng.integers(2))
+        one = with_eyes_of(picture, donor, (side,))
+        both = with_eyes_of(picture, donor, (0, 1))
+        if one is not None and both is not None:
+            drawn |= {"one eye closed": one, "both eyes closed": both}
+    return {name: rgb for name, rgb in drawn.items() if seen(picture, rgb)}
+
+
+def seen(picture, rgb):
+    """Tell whether the change shows: a hand may lie beyond the border, an eye in the dark."""
+    right, left = (picture.points[list(eye)].mean(axis=0) for eye in (RIGHT_EYE, LEFT_EYE))
+    changed = np.abs(rgb.astype(int) - picture.rgb).max(axis=2) > SHOWS[0]
+    return changed.sum() >= SHOWS[1] * np.square(left - right).sum()
+
+
+def ingested(pictures, donors, form, root):
+    """Return a row for each file: picture, kind, status and the copy kept."""
+    rng, (factor, quality), shots = np.random.default_rng(0), FORMS[form], []
+    (root / "in").mkdir(parents=True)
+
+    def write(number, kind, data):
+        file = root / "in" / f"{rng.integers(1 << 60):015x}.jpg"
+        file.write_bytes(data)
+        shots.append(Shot(file, number, kind))
+
+    for number, picture in enumerate(map(whole, pictures)):
+        write(number, "original", picture.file.read_bytes())
+        for kind, rgb in {"again": picture.rgb, **altered(picture, donors, rng)}.items():
+            brighter = tones(rgb, lambda tone: factor * tone)
+            write(number, kind, simplejpeg.encode_jpeg(np.ascontiguousarray(brighter), quality))
+    words = ["--workspace", str(root / "ws"), "ingest", str(root / "in"), "--trust", "none"]
+    result = CliRunner().invoke(curate, words, catch_exceptions=False)
+    assert result.exit_code in (0, 1), result.output
+    return joined(shots, root / "ws")
+
+
+def merged(table):
+    """Return the pairs of an altered picture and what it was: kind, whether merged, or dropped."""
+    homes = table.pivot(index="picture", columns="kind", values="home")
+    dropped = ~table.pivot(index="picture", columns="kind", values="status").isin(
+        ["kept", "duplicate"]
+    )
+    pairs = {kind: ("original", kind) for kind in homes.columns if kind != "original"}
+    if {"one eye closed", "both eyes closed"} <= set(pairs):
+        pairs["one eye opened"] = ("both eyes closed", "one eye closed")
+    rows = []
+    for kind, (before, after) in pairs.items():
+        there = homes[before].notna() & homes[after].notna()
+        together = (homes[before] == homes[after]) | (
+            (homes["again"] == homes[after]) & (after != "again") & (before == "original")
+        )
+        lost = dropped[before] | dropped[after]
+        rows.append(pd.DataFrame({"kind": kind, "merged": together, "dropped": lost})[there])
+    return pd.concat(rows)
+
+
+def end_to_end(pictures, donors, keep):
+    """Print for each form and kind how many pairs were merged, and how many lost one to review."""
+    for form in FORMS:
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder) if keep is None else keep / form.replace(" ", "_")
+            table = ingested(pictures, donors, form, root)
+        print(form, flush=True)
+        for kind, pairs in merged(table).groupby("kind"):
+            share, dropped = 100 * pairs["merged"].mean(), pairs["dropped"].sum()
+            print(
+                f"  {kind:20}{share:6.1f} % of {len(pairs)} merged, {dropped} dropped", flush=True
+            )
+        if keep is not None:
+            table.to_pickle(root / "table.pkl")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--closed", type=Path)
     parser.add_argument("--sample", type=int, default=100)
+    parser.add_argument("--ingest", action="store_true")
+    parser.add_argument("--donors", nargs="*", type=Path, help="pictures of closed eyes")
+    parser.add_argument("--keep", type=Path, help="new folder for what --ingest makes")
     given = parser.parse_args()
-    files = sorted(file for folder in given.folders for file in folder.rglob("*") if file.is_file())
-    loaded = [one for file in files if (one := load(file)) is not None]
-    pictures = [picture for picture, _ in loaded]
-    detect, read, whole = 1000 * np.mean([seconds for _, seconds in loaded], axis=0)
-    print(
-        f"{len(pictures)} of {len(files)} files show a face; CPU-ms each: detector {detect:.1f}, "
-        f"landmarks {read:.1f}, aligned patches {whole - read:.1f}"
-    )
+    pictures = shown(given.folders)
     labels = labelled(pictures, given.closed)
+    rng = np.random.default_rng(0)
+    sample = [pictures[row] for row in rng.permutation(len(pictures))[: given.sample]]
+    donors = [pictures[row] for row in np.flatnonzero(labels == 1)]
+    donors += shown(given.donors) if given.donors else []
+    if given.ingest:
+        end_to_end(sample, donors, given.keep)
+        return
     print(f"{(labels == 0).sum()} open, {(labels == 1).sum()} closed; pairs of one burst:")
     bursts(pictures, labels)
-    rng = np.random.default_rng(0)
-    sample = rng.permutation(len(pictures))[: given.sample]
-    donors = [pictures[row] for row in np.flatnonzero(labels == 1)]
-    planted([pictures[row] for row in sample], donors, rng)
+    planted(sample, donors, rng)
 
 
 if __name__ == "__main__":

@@ -145,3 +145,13 @@ def test_a_brighter_copy_is_told():
 def test_a_senseless_face_does_no_harm(spot):
     image = picture(7)
     assert agree(View(image, spot), View(image, Spot(80, 60, 30)), SAME).similarity > 0.999
+
+
+@pytest.mark.parametrize("cut", [12, 20, 28])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_edge_of_a_crop_beside_the_face_is_no_difference(seed, cut):
+    image = picture(seed, (171, 128))
+    whole = View(image, Spot(52, 80, 24))  # the square about the face begins at column 4
+    cropped = View(image[:, cut:], Spot(52 - cut, 80, 24))
+    for one, other in ((whole, cropped), (cropped, whole)):
+        assert agree(one, other, SAME).worst > 0.85

@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 
 from curate.duplicates import (
     MOST_CAST,
-    NEAR_EXACT,
+    MOST_DRIFT,
     RECAPTURED,
     SIMILAR,
+    UNPLACED,
+    UNREAD,
     WORST_PATCH,
     judge,
     keep_best,
@@ -27,7 +29,7 @@ def facts(a, b):
     return table.astype(object)
 
 
-def one_pair(similarity=0.999, worst_patch=0.95, same_state=True, cast=0.5):
+def one_pair(similarity=0.999, worst_patch=0.95, same_state=True, cast=0.5, drift=0.1):
     return pd.DataFrame(
         {
             "a": ["a"],
@@ -35,6 +37,7 @@ def one_pair(similarity=0.999, worst_patch=0.95, same_state=True, cast=0.5):
             "similarity": [similarity],
             "worst_patch": [worst_patch],
             "cast": [cast],
+            "drift": [drift],
             "same_state": pd.Series([same_state], dtype=object),
         }
     )
@@ -88,19 +91,27 @@ def test_kind_of_a_pair(a, b, similarity, kind):
         pytest.param({"worst_patch": WORST_PATCH - 1e-3}, "candidate", id="a patch below it"),
         pytest.param({"same_state": False, "similarity": 1.0}, "candidate", id="another state"),
         pytest.param(
-            {"same_state": None, "similarity": NEAR_EXACT[0], "worst_patch": NEAR_EXACT[1]},
+            {"same_state": None, "similarity": UNREAD[0], "worst_patch": UNREAD[1]},
             "duplicate",
-            id="state unknown, near exact",
+            id="state unknown, at the bars",
         ),
         pytest.param(
-            {"same_state": None, "similarity": NEAR_EXACT[0] - 1e-4}, "candidate", id="not so near"
+            {"same_state": None, "similarity": UNREAD[0] - 1e-4}, "candidate", id="not so near"
         ),
         pytest.param(
-            {"same_state": None, "worst_patch": NEAR_EXACT[1] - 1e-3}, "candidate", id="but a patch"
+            {"same_state": None, "worst_patch": UNREAD[1] - 1e-3}, "candidate", id="but a patch"
         ),
         pytest.param({"same_state": np.nan}, "duplicate", id="unknown may be nan"),
         pytest.param({"cast": MOST_CAST - 1e-3}, "duplicate", id="a cast below the bar"),
         pytest.param({"cast": MOST_CAST + 1e-3}, "candidate", id="a cast above it"),
+        pytest.param({"drift": MOST_DRIFT}, "duplicate", id="a drift at the bar"),
+        pytest.param({"drift": MOST_DRIFT + 1e-3}, "candidate", id="a second exposure"),
+        pytest.param(
+            {"drift": np.nan, "similarity": UNPLACED}, "duplicate", id="drift unknown, but alike"
+        ),
+        pytest.param(
+            {"drift": np.nan, "similarity": UNPLACED - 1e-4}, "candidate", id="and not so alike"
+        ),
     ],
 )
 def test_every_patch_the_state_of_the_face_and_the_colours_count(pair, kind):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from curate import quality, tables
-from curate.examine import examine
+from curate.examine import LONGEST, examine
 from curate.faces import Face
 
 NEED_A_FACE = {"blur", "face_size", "head_pose", "several_faces", "no_face"}
@@ -159,3 +159,19 @@ def test_any_bytes_have_a_record_that_fits_the_schema(data: bytes, judge: bool) 
     assert (record["status"], record["turn"]) == ("quarantined", -1)
     assert record["reason"]
     tables.conform("images", pd.DataFrame([record]))
+
+
+@pytest.mark.parametrize("shape", [(600, 9000, 3), (9000, 600, 3), (2, 60_000, 3)])
+def test_a_strip_is_shown_to_the_detector_no_longer_than_wide_pictures_are(
+    shape: tuple[int, int, int],
+) -> None:
+    seen = []
+
+    def detect(rgb: np.ndarray, *_: Any, **__: Any) -> list[Face]:
+        seen.append(rgb.shape)
+        return []
+
+    data = io.BytesIO()
+    Image.fromarray(np.full(shape, 90, np.uint8)).save(data, "PNG")
+    assert examine(data.getvalue(), detect)["reason"] == "no_face"
+    assert 0 < max(max(one) for one in seen) < LONGEST

@@ -371,6 +371,21 @@ def test_a_manifest_without_a_recipe_goes_by_its_folder(
     assert {item.source for item in items} == {"mined"}
 
 
+def test_an_image_of_which_two_manifests_disagree_is_there_with_what_each_says(
+    tmp_path: Path,
+) -> None:
+    here = make(tmp_path / "mined", "a.jpg", "b.jpg")
+    for name, label in (("one", "bonafide"), ("two", "attack")):
+        (here / f"{name}.csv").write_text(f"path,label\na.jpg,{label}\nb.jpg,bonafide\n")
+    listed = sources.trees([str(here / "one.csv"), str(here / "two.csv"), str(here)])
+    items = [item for item in sources.scan(listed, None) if item.uri.endswith(".jpg")]
+    assert [(item.uri[-5:], item.labels) for item in items] == [
+        ("a.jpg", LIVE),
+        ("b.jpg", LIVE),
+        ("a.jpg", SPOOF),
+    ]
+
+
 def test_a_manifest_within_a_folder_is_no_manifest(tmp_path: Path) -> None:
     here = make(tmp_path / "in", "a.jpg", "list.csv")
     assert names(here) == ["a.jpg", "list.csv"]
