@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from curate import assets, crops, duplicates, engine, eyes, rigid, sameshot
 from curate.agreement import Agreement, Spot, View, agree, moved, posed, reduced
+from curate.engine import Track
 from curate.errors import SourceError
 from curate.facehash import centre_and_spread
 from curate.faces import Face
@@ -52,14 +53,20 @@ class Comparer:
     """
 
     def __init__(
-        self, pairs: pd.DataFrame, facts: pd.DataFrame, *, min_similarity: float, threads: int
+        self,
+        pairs: pd.DataFrame,
+        facts: pd.DataFrame,
+        *,
+        min_similarity: float,
+        threads: int,
+        track: Track,
     ) -> None:
         self._pairs, self._facts = pairs.iloc[:0], facts
         self._columns: dict[str, list[Any]] = {
             name: [] for name in ("a", "b", "pose", "other_pose")
         }
         self._rows = facts.drop(columns=["phash", "dhash"], errors="ignore").to_dict("index")
-        self._min_similarity, self._threads = min_similarity, threads
+        self._min_similarity, self._threads, self._track = min_similarity, threads, track
         self._found: dict[int, Compared] = {}
         self._view = lru_cache(CACHED)(self._read)
         self._fine = lru_cache(FINE)(self._read_fine)
@@ -83,7 +90,7 @@ class Comparer:
         """Compare these rows, by threads."""
         new = [int(row) for row in rows if int(row) not in self._found]
         results = engine.mapped(self._compared, new, threads=self._threads)
-        self._found.update(zip(new, results, strict=True))
+        self._found.update(zip(new, self._track(results, len(new), "comparing"), strict=True))
 
     def confirm(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Tell which of these rows are duplicates."""

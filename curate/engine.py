@@ -5,10 +5,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+# Shows items pass by: (items, how many, what is done to them) -> the same items; `show.track`.
+Track = Callable[[Iterable[Any], int, str], Iterator[Any]]
 
 CHUNK = 16  # items a thread takes at a time: short tasks pay for hand-over one by one
 

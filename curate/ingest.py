@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from curate import bursts, engine, forget, reading, runs, schema, siblings, tables
-from curate.reading import Known, Track
+from curate.engine import Track
+from curate.reading import Known
 from curate.relate import relate
 from curate.snapshot import NONE, Numbers, Snapshot
 from curate.sources import Item
@@ -182,7 +183,7 @@ def _batch(
         left_out = len(everything) - len(files)
         return Batch(images, given, pairs, splits, places, left_out, faceless)
     images = siblings.told_apart(images, wish.burst, threads=engine.threads(config.threads))
-    related = relate(config, snapshot, images, places, given)
+    related = relate(config, snapshot, images, places, given, track)
     return Batch(
         related.images,
         given,

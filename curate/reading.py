@@ -1,7 +1,7 @@
 """From items to what is known of each file: on record, staged by a killed run, or examined now."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from curate import assets, engine, places
 from curate.config import Config
+from curate.engine import Track
 from curate.examine import examine
 from curate.faces import FaceDetector
 from curate.orient import Detect
@@ -22,7 +23,6 @@ from curate.sources import Item
 from curate.staging import KEY, Staging
 from curate.yunet import YuNetDetector
 
-Track = Callable[[Iterator[Any], int, str], Iterator[Any]]
 NOTHING = {"turn": -1, "mirror": "no", "exif_orientation": 1}
 
 

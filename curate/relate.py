@@ -12,6 +12,7 @@ import pandas as pd
 from curate import crops, duplicates, engine, groups, schema, splits
 from curate.compare import Comparer
 from curate.config import Config
+from curate.engine import Track
 from curate.propose import proposed, through_copies
 from curate.record import Record
 from curate.relations import pose_of
@@ -39,6 +40,7 @@ def relate(
     images: pd.DataFrame,
     places: pd.DataFrame,
     given: pd.DataFrame,
+    track: Track,
 ) -> Related:
     """Join, judge, split and keep the best copy.
 
@@ -54,7 +56,9 @@ def relate(
     by_number = pd.Series(facts.index.to_numpy(object), record.find(facts.index))
     pairs = pairs.assign(**{side: pairs[side].map(by_number).astype(object) for side in "ab"})
     pairs = pairs[~duplicates.of_one_clip(pairs, facts)].reset_index(drop=True)
-    comparer = Comparer(pairs, facts, min_similarity=settings.similarity, threads=threads)
+    comparer = Comparer(
+        pairs, facts, min_similarity=settings.similarity, threads=threads, track=track
+    )
     homes = _homes(facts, pairs, comparer, policy=settings.keep)
     comparer.compare(_worth_comparing(pairs, facts, homes, comparer))
     judged = comparer.judged(comparer.rows)

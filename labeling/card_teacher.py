@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from curate import crops, engine, schema
 from curate.embeddings import Cache
+from curate.engine import Track
 from labeling.cards import Card, Shelf
-from labeling.features import Track
 from labeling.zero_shot import Floats, Image, Model
 
 BATCH = 16  # images in one forward pass

@@ -9,10 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate import labels, runs, schema
+from curate.engine import Track
 from curate.workspace import Workspace
 from labeling import issues, teachers
 from labeling.consensus import Consensus, reconcile
-from labeling.features import Track, features, views
+from labeling.features import features, views
 from labeling.fitted import kind_of
 from labeling.head import SCORES, OneSided
 from labeling.units import classes, gather

@@ -7,10 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate import schema, show
+from curate.engine import Track
 from curate.workspace import Workspace
 from labeling import accept, calibrate, certify, features, shift, teachers, typical, units
 from labeling.certify import Bound, Certificate, Presentations
-from labeling.features import Track
 from labeling.shift import Shift
 from labeling.units import Units
 

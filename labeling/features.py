@@ -21,6 +21,7 @@ from curate import backbones, engine, schema
 from curate.config import Softlabel
 from curate.crops import face_crop
 from curate.embeddings import Cache
+from curate.engine import Track
 from curate.parts import eye_crop, region_crop, whole_crop
 from curate.workspace import Workspace
 
@@ -32,8 +33,6 @@ LAYERS = ("final", "middle")
 BATCH = 16  # crops in one forward pass; larger ones gained nothing on a CPU
 PART = 256  # images whose features a kill may cost
 BLOCK = 2048  # units whose features are in memory at once: of a pool as large as one likes
-
-Track = Callable[[Iterable[Any], int, str], Iterator[Any]]
 
 
 @dataclass(frozen=True)

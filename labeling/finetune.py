@@ -20,8 +20,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor, nn
 
 from curate import backbones, engine, runs
+from curate.engine import Track
 from curate.workspace import Workspace
-from labeling.features import Crop, Track, View, views
+from labeling.features import Crop, View, views
 from labeling.head import few
 
 FOLDS = 3

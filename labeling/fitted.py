@@ -12,9 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate import schema
+from curate.engine import Track
 from curate.workspace import Workspace
 from labeling import head
-from labeling.features import Block, Track, blocks, names, stacked, views
+from labeling.features import Block, blocks, names, stacked, views
 from labeling.head import SCORES, Head, Known
 
 DECIDED = 20.0  # at most so much more a person's decision counts than a label that came with data

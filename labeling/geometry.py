@@ -19,12 +19,12 @@ from scipy.special import expit
 from curate import assets, engine, schema
 from curate.crops import Row, face_of, given, read_upright
 from curate.embeddings import Cache
+from curate.engine import Track
 from curate.errors import ConfigError
 from curate.eyes import closed
 from curate.landmarks import LandmarkReader, Landmarks
 from curate.parts import RADII, REGIONS, Crop, axes
 from curate.workspace import Workspace
-from labeling.features import Track
 
 VERSION = 1  # of the evidence: another number names another cache
 CHUNK = 256  # images whose evidence a kill may cost

@@ -9,12 +9,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate import labels, runs, schema
+from curate.engine import Track
 from curate.errors import DataError
 from curate.runs import Run
 from curate.workspace import Workspace
 from labeling import remedy, teachers, units
 from labeling.exam import Exam, Verdict, Wish
-from labeling.features import Track
 from labeling.units import Units
 
 _KEPT = ("task", "trusted", "pool", "accepted", "review", "teacher", "threshold", "bounds",

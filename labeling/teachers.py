@@ -12,10 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate import champions, engine, groups, labels, schema
+from curate.engine import Track
 from curate.errors import AssetError, ConfigError
 from curate.workspace import Workspace
 from labeling import calibrate, card_teacher, cards, fitted, zero_shot
-from labeling.features import Track
 from labeling.units import Units
 
 Floats = NDArray[np.float64]

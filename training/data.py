@@ -5,7 +5,7 @@ synthetic. Development and test images are real ones whose label a person or a t
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from curate.errors import DataError
 from curate.usable import usable_images
 
 Crops = NDArray[np.uint8]
-Track = Callable[[Iterator[Crops], int, str], Iterator[Crops]]
 
 TRUTHS = ("given", "decision")  # what a label of dev and test may rest on
 IN_MEMORY = 1 << 30  # bytes of crops held in RAM; more are kept in a file

@@ -1,7 +1,6 @@
 """Retrain: catalogue -> challenger -> threshold on dev -> figures on test -> gate -> folder."""
 
 import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,13 @@ import torch
 
 from curate import __version__, champions, engine, runs, schema
 from curate.champions import Model
+from curate.engine import Track
 from curate.runs import Run
 from curate.workspace import Workspace
 from training import augment, data, gate, loop, metrics, model, registry
 from training.data import Frames
 from training.metrics import Report
 from training.model import Network
-
-Track = Callable[[Iterator[Any], int, str], Iterator[Any]]
 
 
 @dataclass(frozen=True)

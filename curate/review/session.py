@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from curate.engine import Track
 from curate.errors import DataError, ServiceError
 from curate.review import app, mongod, pushed, queue, sync
 from curate.review.lists import LISTS
-from curate.review.thumbs import Track
 from curate.workspace import Workspace
 
 

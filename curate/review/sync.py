@@ -21,6 +21,7 @@ import pandas as pd
 from fiftyone import ViewField as F
 
 from curate import engine, runs, show
+from curate.engine import Track
 from curate.errors import DataError
 from curate.review import pushed, queue, tags, thumbs
 from curate.review.queue import Queue
@@ -99,7 +100,7 @@ def current(workspace: Workspace, task: str) -> fo.Dataset:
 
 
 def push(
-    workspace: Workspace, what: Queue, task: str, *, track: thumbs.Track, pending: pd.DataFrame
+    workspace: Workspace, what: Queue, task: str, *, track: Track, pending: pd.DataFrame
 ) -> fo.Dataset:
     """Show ``what`` of ``task`` in a new dataset, carrying ``pending`` tags over."""
     media = workspace.root / "review" / "media" / task

@@ -1,7 +1,6 @@
 """Small upright pictures of what is under review, which is all that the App ever sees."""
 
 import zlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,13 @@ import simplejpeg
 
 from curate import engine, schema
 from curate.crops import given, read_upright, shrunk
+from curate.engine import Track
 from curate.errors import SourceError
 from curate.parts import EYES, REGIONS, Crop, read_face
 from curate.review import closeups
 
 LONGEST = 512  # pixels of the longer side of a whole image, at most
 QUALITY = 88
-Track = Callable[[Iterator[bool], int, str], Iterator[bool]]
 
 
 def name(row: Any) -> str:

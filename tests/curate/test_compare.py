@@ -34,7 +34,13 @@ def images(tmp_path_factory, draw_portrait):
 def comparer(images, *names):
     a, b = (images.loc[name, "image_id"] for name in names)
     pairs = pd.DataFrame({"a": [a], "b": [b], "pose": [0], "other_pose": [-1]})
-    return Comparer(pairs, images.set_index("image_id"), min_similarity=0.99, threads=1)
+    return Comparer(
+        pairs,
+        images.set_index("image_id"),
+        min_similarity=0.99,
+        threads=1,
+        track=lambda items, *_: iter(items),
+    )
 
 
 @pytest.mark.parametrize(
