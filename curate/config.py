@@ -25,7 +25,7 @@ class Ingest(Section):
     """How duplicates are proposed and confirmed."""
 
     radius: Annotated[int, Field(ge=0, le=8)] = 8  # bits of 64 within which two hashes are joined
-    similarity: Share = 0.985  # agreement of the aligned pixels from which a candidate is a copy
+    similarity: Share = 0.99  # agreement of the aligned pixels from which a candidate is a copy
     hashes: Literal["fast", "exact"] = "fast"  # from the scaled decode, or from every pixel
     quality: bool = True  # whether blur, exposure and the like are measured
     keep: tuple[KeepRule, ...] = ("upright", "largest_face", "sharpest", "earliest")

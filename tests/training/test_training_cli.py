@@ -129,9 +129,8 @@ def _relabel_train_the_wrong_way_round(here):
 def test_stopped_in_the_middle_the_same_command_gives_the_same_tables(both_classes, make):
     whole = make("whole")
     whole.rows = json.loads(_rows_of(both_classes))
-    other = whole.commit()
-    (other.root / "curate.toml").write_text((both_classes.root / "curate.toml").read_text())
-    other = workspace.open_at(other.root)
+    (whole.here.root / "curate.toml").write_text((both_classes.root / "curate.toml").read_text())
+    other = workspace.open_at(whole.commit().root)
     _stop_after(1, both_classes)
     assert (both_classes.root / "runs").iterdir()
     assert not champions.models(both_classes, "liveness")
