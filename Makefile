@@ -11,7 +11,7 @@ demo: $(VENV)/installed-all
 test: $(VENV)/installed-test
 	bash .ci/chromium.sh
 	$(BIN)/curate models pull
-	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(TESTS)
+	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(TESTS)
 
 check: $(VENV)/installed-test
 	$(BIN)/ruff format --check .

@@ -30,6 +30,7 @@ LEAST_PATCH = 0.4  # share of a patch that must be seen
 SLACK = 0.3  # of the picture's standard deviation: what a flat patch may differ by
 CONVINCING = 0.99  # an agreement that spares us other beginnings
 WORTH_A_LOOK = 0.9  # an agreement from which on the faces are compared
+LONGEST = 2**15 - 1  # pixels of a side that OpenCV's warps take
 FACE = 4.0  # side of the square about the face over `Spot.size`: forehead, chin and cheeks
 FACE_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
 CLEAR = (3, 235)  # grey levels of a face of which no channel is clipped, in most pictures
@@ -134,7 +135,8 @@ def agree(a: View, b: View, pose: Pose) -> Agreement:
     if best is None:
         return Agreement(0.0, 0.0)
     found = _described(best, how, a.gray.shape, b.gray.shape)
-    if found.similarity < WORTH_A_LOOK or b.spot is None or not b.spot.size > 0:
+    fits = max(a.gray.shape + b.gray.shape) <= LONGEST
+    if found.similarity < WORTH_A_LOOK or b.spot is None or not (fits and b.spot.size > 0):
         return found
     return replace(found, worst=min(found.worst, _least_of_face(a, b, b.spot, how)))
 

@@ -229,7 +229,21 @@ def _listed(unpacked: BinaryIO) -> Iterator[tuple[str, Member]]:
         unpacked.seek(tar.offset)
         if unpacked.read(tarfile.BLOCKSIZE).strip(b"\0"):
             raise tarfile.ReadError("a broken header; what follows is lost")
-        unpacked.read(PADDING)  # to its end, where the checksum of what is packed stands
+        _check_sum(unpacked)
+
+
+def _check_sum(unpacked: BinaryIO) -> None:
+    """Read to the end of a tar, where the checksum of what is packed stands.
+
+    What follows it is nothing to us: xz pads its files, and tar ignores what others append.
+    """
+    try:
+        unpacked.read(PADDING)
+    except EOFError:
+        return
+    except gzip.BadGzipFile as error:
+        if "Not a gzipped" not in str(error):
+            raise
 
 
 def _checked(archive: Archive, name: str) -> Member:

@@ -81,7 +81,7 @@ class Batch:
             "turned": int(((self.images["turn"] > 0) & used).sum()),
             "mirrored": int(((self.images["mirror"] == "yes") & used).sum()),
             "undecided": int(((self.images["turn"] < 0) & self.images["face"].notna()).sum()),
-            "exact_copies": len(self.places),
+            "exact_copies": self._copies(),
             "recapture_pairs": int(kinds.get("recapture", 0)),
             "labels_learnt_late": self._late_labels(),
             "without_subject": self._without_subject(),
@@ -91,6 +91,12 @@ class Batch:
                 f"split_{name}": int((self.splits["split"] == name).sum()) for name in schema.SPLITS
             },
         }
+
+    def _copies(self) -> int:
+        """Count new places of contents; one that merely says more of an image is none."""
+        own = set(self.images[["image_id", "uri"]].itertuples(index=False, name=None))
+        found = set(self.places[["image_id", "uri"]].itertuples(index=False, name=None))
+        return len(found - own)
 
     def _without_subject(self) -> int:
         """Count images put into dev or test although nobody knows whose they are."""
@@ -126,8 +132,9 @@ def ingest(workspace: Workspace, items: Sequence[Item], wish: Wish, track: Track
         AssetError: the face detector's file is missing.
         WorkspaceError: the workspace cannot be written.
     """
+    files = len({item.uri for item in items})
     inputs = {
-        "files": len(items),
+        "files": files,
         "trusted": wish.trusted,
         "faces": wish.faces,
         "burst": wish.burst.name,
@@ -142,7 +149,7 @@ def ingest(workspace: Workspace, items: Sequence[Item], wish: Wish, track: Track
                 run.append(table, getattr(batch, table))
         staging.clear()
     run_id, new = run.run_id if run.recorded else "", len(batch.images)
-    return Ingested(run_id, len(items), new, batch.counts, batch.reasons, batch.issues)
+    return Ingested(run_id, files, new, batch.counts, batch.reasons, batch.issues)
 
 
 @contextmanager
@@ -164,7 +171,8 @@ def _batch(
     catalogue, config = workspace.catalogue, workspace.config
     marks = forget.marks(catalogue)
     everything = items
-    items = [item for item in everything if not _named_as_forgotten(item, marks)]
+    gone = {item.uri for item in everything if _named_as_forgotten(item, marks)}
+    items = [item for item in everything if item.uri not in gone]
     files = reading.files_of(items)
     snapshot = Snapshot(catalogue)
     known = Known.of(snapshot, files["uri"], marks)

@@ -131,11 +131,12 @@ def _uri(path: str, manifest: str) -> str:
     """Return the uri of a path in a manifest."""
     if path.startswith(("file://", "zip://", "tar://")) or places.is_remote(path):
         return path
+    slashed = path.replace("\\", "/")
     if places.is_remote(manifest) and not path.startswith("/"):
-        return f"{manifest.rpartition('/')[0]}/{PurePosixPath(path)}"
+        return f"{manifest.rpartition('/')[0]}/{PurePosixPath(slashed)}"
     folder = places.path_of(manifest).parent
     if "\\" in path and not os.path.lexists(folder / path):
-        path = path.replace("\\", "/")
+        path = slashed
     return places.uri_of(folder / os.path.normpath(folder / path))
 
 

@@ -65,12 +65,12 @@ def drift(a: View, b: View) -> float | None:
     """Return by how many pixels parts of ``a`` lie apart from ``b`` under the best affine map.
 
     It is the fifth largest shift of a block in which one can be read, in pixels of a square of
-    SIDE, or of the shorter side of the smaller picture; 0 where fewer blocks can be read. None
-    where the two cannot be laid upon each other at all. ``a`` is posed as ``b`` is.
+    SIDE, or of the shorter side of the smaller picture. None where fewer blocks can be
+    read, or the two cannot be laid upon each other at all. ``a`` is posed as ``b`` is.
     """
     side = min(SIDE, *a.gray.shape, *b.gray.shape) // CELL * CELL
-    first = _begun(a, b)
-    if first is None or side < START:
+    first = _begun(a, b) if side >= START else None
+    if first is None:
         return None
     moving, fixed = _reduced(a.gray, side), _reduced(b.gray, side)
     warp, blurs = _zoomed(first, side / START), None
@@ -84,7 +84,7 @@ def drift(a: View, b: View) -> float | None:
         found = _shifts(_blurred(moved, blurs[0]), _blurred(fixed, blurs[1]), seen)
         step, left = _common(found)
         warp = _then(warp, step, side)
-    return float(np.partition(left, -NTH)[-NTH]) if len(left) >= NTH else 0.0
+    return float(np.partition(left, -NTH)[-NTH]) if len(left) >= NTH else None
 
 
 def _begun(a: View, b: View) -> Warp | None:
@@ -144,8 +144,11 @@ def _warped(image: Small, warp: Warp, border: int) -> Small:
 def _toned(x: Small, y: Small, seen: Mask) -> Small:
     """Return x, its tones bent towards those of y."""
     there, here = (_blurred(image, FOR_TONES)[seen][::TONE_STEP].astype(float) for image in (x, y))
-    curve = np.polyfit(there, here, tones.CURVE) if np.ptp(there) > 0 else [1.0, 0.0]
-    return np.polyval(curve, x).astype(np.float32)
+    if np.ptp(there) == 0:
+        return x
+    powers = np.vander(there / 255, tones.CURVE + 1)  # two tones alone leave it open: no polyfit
+    curve = np.linalg.lstsq(powers, here, rcond=None)[0]
+    return np.polyval(curve, x / 255).astype(np.float32)
 
 
 def _blurs(x: Small, y: Small, seen: Mask) -> tuple[float, float]:

@@ -41,6 +41,7 @@ class Run:
 @contextmanager
 def start(workspace: Workspace, verb: str, inputs: dict[str, Any]) -> Iterator[Run]:
     """Hold the workspace, sweep what dead runs left, run the body, write the runs row last."""
+    config = workspace.config.model_dump_json()  # a wrong setting stops it before anything is done
     with workspace.lock(verb):
         # After the wait: run ids sort in the order in which runs saw the catalogue.
         began, clock = datetime.now(UTC), time.monotonic()
@@ -56,7 +57,7 @@ def start(workspace: Workspace, verb: str, inputs: dict[str, Any]) -> Iterator[R
             "undoes": run.undoes,
             "started": began.isoformat(timespec="microseconds"),
             "seconds": round(time.monotonic() - clock, 3),
-            "config": workspace.config.model_dump_json(),
+            "config": config,
             "inputs": json.dumps(inputs, default=str),
             "code_version": __version__,
             "counts": json.dumps(run.counts),

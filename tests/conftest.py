@@ -19,6 +19,13 @@ os.environ["MPLBACKEND"] = "Agg"
 SKIN, SHADE, HAIR, SHIRT = (222, 178, 150), (150, 105, 90), (50, 35, 30), (60, 70, 120)
 BIG = 1024  # pixels of the drawing before it is brought to size: no jagged edges
 
+LONGEST = {"test_demo.py", "test_readme.py", "test_network.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no core waits for it at the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
 
 @dataclass(frozen=True)
 class Called:

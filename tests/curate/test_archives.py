@@ -343,6 +343,15 @@ def test_a_packed_tar_that_fails_its_checksum_says_so_and_is_read(at: int) -> No
     assert at != -8 or archive.read("b.jpg") == b"there"
 
 
+@pytest.mark.parametrize(
+    ("packing", "after"), [("gz", b"scribbled"), ("xz", bytes(8)), ("gz", b"")]
+)
+def test_what_follows_a_packed_tar_is_no_fault(packing: str, after: bytes) -> None:
+    archive = opened(f"tar{packing}", tarred({"a.jpg": b"here"}, packing) + after)
+    assert archive.fault is None
+    assert archive.read("a.jpg") == b"here"
+
+
 def test_a_zip_of_many_members_that_share_their_bytes_is_listed_up_to_its_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

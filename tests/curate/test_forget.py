@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate import embeddings, runs, workspace
+from curate import embeddings, forget, runs, workspace
+from curate.errors import ConfigError
 from curate.workspace import Workspace
 
 TAKEHOME = ("--recipe", "takehome")
@@ -181,3 +182,26 @@ def test_models_that_learnt_from_the_subject_are_listed(
     done = curate("forget", "--subject", SUBJECT, "--yes", "--json")
     assert [Path(folder).name for folder in done.json["models"]] == ["1"]
     shutil.rmtree(here.root / "models")
+
+
+def test_a_second_manifest_without_the_name_does_not_bring_the_person_back(
+    curate: Callable, tmp_path: Path, draw_portrait: Callable, save: Callable
+) -> None:
+    folder = tmp_path / "fg"
+    save(folder / "first.jpg", draw_portrait(1))
+    save(folder / "later.jpg", draw_portrait(2))
+    (folder / "known.csv").write_text("path,subject\nfirst.jpg,ann\n")
+    (folder / "one.csv").write_text("path,subject\nlater.jpg,ann\n")
+    (folder / "two.csv").write_text("path,label\nlater.jpg,bonafide\n")
+    assert curate("ingest", folder / "known.csv").code == 0
+    assert curate("forget", "--subject", "fg/ann", "--yes").code == 0
+    curate("ingest", folder / "one.csv", folder / "two.csv")
+    assert workspace.open_at(tmp_path / "ws").catalogue.read("images").empty
+
+
+def test_a_wrong_setting_stops_it_before_anything_is_erased(here: Workspace) -> None:
+    before = len(here.catalogue.read("images"))
+    (here.root / "curate.toml").write_text("[ingest]\nradios = 8")
+    with pytest.raises(ConfigError, match="radios"):
+        forget.forget(workspace.open_at(here.root), SUBJECT, dry_run=False)
+    assert len(here.catalogue.read("images")) == before
