@@ -66,6 +66,13 @@ class View:
     colours: Colours | None = None
 
 
+class Laid(NamedTuple):
+    """A map from pixels of the fixed square to those of the moving one, and how well it does."""
+
+    correlation: float
+    warp: Warp
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How far picture a, posed, agrees with b.
@@ -123,13 +130,13 @@ def agree(a: View, b: View, pose: Pose) -> Agreement:
         return Agreement(same, same)
     colours = None if a.colours is None or b.colours is None else (a.colours, b.colours)
     compared = partial(_compared, moving, fixed, colours)
-    beginnings = _beginnings(a, b)
-    best, how = compared(beginnings[0]), beginnings[0]
-    for beginning in beginnings:
-        warp = _aligned(moving, fixed, beginning)
-        found = compared(warp) if warp is not None else None
-        if warp is not None and found and (best is None or found.similarity > best.similarity):
-            best, how = found, warp
+    frames, *_ = every = beginnings(a, b)
+    best, how = compared(frames), frames
+    for beginning in every:
+        laid = aligned(moving, fixed, beginning)
+        found = compared(laid.warp) if laid else None
+        if laid and found and (best is None or found.similarity > best.similarity):
+            best, how = found, laid.warp
         if best and best.similarity >= CONVINCING:
             break
     if best is None:
@@ -151,8 +158,8 @@ def _reduced(gray: Gray) -> Small:
     return reduced(gray).astype(np.float32)
 
 
-def _beginnings(a: View, b: View) -> list[Warp]:
-    """Return frame on frame, and face on face where both are known."""
+def beginnings(a: View, b: View) -> list[Warp]:
+    """Return (2, 3) maps of squares of SIDE: frame on frame, and face on face where known."""
     frames: Warp = np.eye(2, 3, dtype=np.float32)
     if a.spot is None or b.spot is None or not a.spot.size > 0 or not b.spot.size > 0:
         return [frames]
@@ -169,14 +176,15 @@ def _beginnings(a: View, b: View) -> list[Warp]:
     return [frames, np.array(faces, dtype=np.float32)]
 
 
-def _aligned(moving: Small, fixed: Small, beginning: Warp) -> Warp | None:
+def aligned(moving: Small, fixed: Small, beginning: Warp) -> Laid | None:
+    """Lay the one square of SIDE upon the other; None where it does not converge."""
     try:
-        _, warp = cv2.findTransformECC(
+        correlation, warp = cv2.findTransformECC(
             fixed, moving, beginning.copy(), cv2.MOTION_AFFINE, STEPS, None, SMOOTHING
         )
     except cv2.error:  # it did not converge
         return None
-    return np.asarray(warp, dtype=np.float32)
+    return Laid(float(correlation), np.asarray(warp, dtype=np.float32))
 
 
 def _compared(

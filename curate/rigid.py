@@ -13,14 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate import tones
+from curate import agreement, tones
 from curate.agreement import View
 
 SIDE = 256  # pixels of the square to which both pictures are reduced; less, where one has less
-START = 64  # pixels of the square in which the first map is found
-STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
-SMOOTHING = 5  # pixels of the Gaussian that the first map is found with
-CONVINCING = 0.99  # correlation that spares us another beginning
+START = agreement.SIDE  # pixels of the square in which the first map is found
 ROUNDS = 2  # of reading the shifts and mending the map
 SOFTENED = 1.0  # pixels: the grids of two crops differ by half a pixel
 BLURS = (0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)  # pixels by which one may be the coarser
@@ -90,30 +87,14 @@ def drift(a: View, b: View) -> float | None:
 def _begun(a: View, b: View) -> Warp | None:
     """Return the best map that begins with frame on frame, or else with face on face."""
     moving, fixed = _reduced(a.gray, START), _reduced(b.gray, START)
-    best, found = -1.0, None
-    for beginning in _beginnings(a, b):
-        try:
-            score, warp = cv2.findTransformECC(
-                fixed, moving, beginning, cv2.MOTION_AFFINE, STEPS, None, SMOOTHING
-            )
-        except cv2.error:  # it did not converge
-            continue
-        if score > best:
-            best, found = score, np.asarray(warp, float)
-        if best >= CONVINCING:
+    best = None
+    for beginning in agreement.beginnings(a, b):
+        laid = agreement.aligned(moving, fixed, beginning)
+        if laid and (best is None or laid.correlation > best.correlation):
+            best = laid
+        if best and best.correlation >= agreement.CONVINCING:
             break
-    return found
-
-
-def _beginnings(a: View, b: View) -> list[Small]:
-    frames: Small = np.eye(2, 3, dtype=np.float32)
-    if a.spot is None or b.spot is None or not min(a.spot.size, b.spot.size) > 0:
-        return [frames]
-    there, here = (START / np.array(view.gray.shape[::-1], dtype=float) for view in (a, b))
-    zoom = there * a.spot.size / (here * b.spot.size)
-    shift = there * a.spot[:2] - 0.5 - zoom * (here * b.spot[:2] - 0.5)
-    faces: Small = np.column_stack([np.diag(zoom), shift]).astype(np.float32)
-    return [frames, faces]
+    return best and best.warp.astype(float)
 
 
 def _reduced(gray: Gray, side: int) -> Small:
