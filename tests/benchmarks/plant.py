@@ -3,7 +3,9 @@
     python tests/benchmarks/plant.py FOLDER [FOLDER...] --into OUT [--recipe NAME] [--seed N]
 
 Every image is written as it is; some frames are turned, some frames of clips mirrored, and some
-images get copies: each kind of edit, in each of the 8 poses by turns. OUT/truth.csv says which.
+images get copies: each kind of edit, in each of the 8 poses by turns. OUT/truth.csv says which, and
+is a manifest: `curate ingest OUT/truth.csv` knows the clips, without which no frame is known to be
+mirrored; `curate ingest OUT` knows nothing.
 """
 
 import argparse
