@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from curate import outliers, tones
 from curate.hashes import Pose, apply_pose
+from curate.registration import SMOOTHING, aligned, cut
 
 SIDE = 64  # pixels of the square to which both pictures are reduced
 FLAT = 0.5  # grey levels: less standard deviation than this is an image without a pattern
 SAME_LEVEL = 2.0  # grey levels by which two flat images may differ and still agree
 LEAST_OVERLAP = 0.5  # share of the square: two crops of 8 % a side share 0.65, or more
-STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
-SMOOTHING = 5  # pixels of the Gaussian that the alignment uses
 SOFTENED = 0.7  # pixels: the grids of two crops differ by half a pixel, and that is no difference
 LEAST_SEEN = 0.35  # share of the square that must not be burnt, else all of it is compared
 PATCHES = 4  # a side
@@ -32,7 +31,7 @@ CONVINCING = 0.99  # an agreement that spares us other beginnings
 WORTH_A_LOOK = 0.9  # an agreement from which on the faces are compared
 LONGEST = 2**15 - 1  # pixels of a side that OpenCV's warps take
 FACE = 4.0  # side of the square about the face over `Spot.size`: forehead, chin and cheeks
-FACE_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
+FACE_STEPS = 30  # of their alignment at most
 CLEAR = (3, 235)  # grey levels of a face of which no channel is clipped, in most pictures
 CLIPPED = 245  # of the brightest channel, where colours are known
 
@@ -66,13 +65,6 @@ class View:
     colours: Colours | None = None
 
 
-class Laid(NamedTuple):
-    """A map from pixels of the fixed square to those of the moving one, and how well it does."""
-
-    correlation: float
-    warp: Warp
-
-
 @dataclass(frozen=True)
 class Agreement:
     """How far picture a, posed, agrees with b.
@@ -80,7 +72,7 @@ class Agreement:
     Attributes:
         similarity: normalised correlation over what both show, in [-1, 1].
         worst: least share of a patch of b that a explains, at most 1; patches of 1/16, and where
-            the whole agrees and faces are known, parts of the face (`outliers.least_explained`).
+            the whole agrees and b's face is known, its parts (`outliers.least_explained`).
         area: what b shows, as a share of a: below 1, b is a crop of a.
         degrees: by which a is turned clockwise to lie on b.
         scale: pixels of a to a pixel of b, in the pixels of the two views.
@@ -176,17 +168,6 @@ def beginnings(a: View, b: View) -> list[Warp]:
     return [frames, np.array(faces, dtype=np.float32)]
 
 
-def aligned(moving: Small, fixed: Small, beginning: Warp) -> Laid | None:
-    """Lay the one square of SIDE upon the other; None where it does not converge."""
-    try:
-        correlation, warp = cv2.findTransformECC(
-            fixed, moving, beginning.copy(), cv2.MOTION_AFFINE, STEPS, None, SMOOTHING
-        )
-    except cv2.error:  # it did not converge
-        return None
-    return Laid(float(correlation), np.asarray(warp, dtype=np.float32))
-
-
 def _compared(
     moving: Small, fixed: Small, colours: tuple[Colours, Colours] | None, warp: Warp
 ) -> Agreement | None:
@@ -271,15 +252,9 @@ def _refined(moving: Small, fixed: Small, there: Mask) -> NDArray[np.float64]:
 
     Only what lies well within both pictures counts: the edge of a crop would be laid on nothing.
     """
-    start = np.eye(2, 3, dtype=np.float32)
     inside = cv2.erode(there.astype(np.uint8), np.ones((SMOOTHING + 2, SMOOTHING + 2), np.uint8))
-    try:
-        _, warp = cv2.findTransformECC(
-            fixed, moving, start, cv2.MOTION_AFFINE, FACE_STEPS, inside, SMOOTHING
-        )
-    except cv2.error:  # it did not converge
-        return np.eye(3)
-    return _square(np.asarray(warp, np.float32))
+    laid = aligned(moving, fixed, inside=inside, steps=FACE_STEPS)
+    return _square(laid.warp) if laid else np.eye(3)
 
 
 def _square(warp: Warp) -> NDArray[np.float64]:
@@ -303,15 +278,4 @@ def _seen(view: View) -> tuple[Small, Small]:
 
 def _cut(image: NDArray[np.generic], matrix: NDArray[np.float64]) -> Small:
     """Return the square whose pixels ``matrix`` takes to those of ``image``; 0 outside of it."""
-    reduction = float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
-    pixels = image.astype(np.float32)
-    if reduction > 1:
-        size = [max(round(side / reduction), 1) for side in image.shape[::-1]]
-        zoom = np.array(size) / image.shape[::-1]
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        matrix = np.diag([*zoom, 1]) @ matrix
-        matrix[:2, 2] += (zoom - 1) / 2
-    side = (outliers.SIDE, outliers.SIDE)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    cut: Small = cv2.warpAffine(pixels, matrix[:2], side, flags=flags)
-    return cut
+    return cut(image.astype(np.float32), matrix[:2], outliers.SIDE, cv2.BORDER_CONSTANT)

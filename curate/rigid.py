@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate import agreement, tones
+from curate import agreement, registration, tones
 from curate.agreement import View
 
 SIDE = 256  # pixels of the square to which both pictures are reduced; less, where one has less
@@ -70,7 +70,7 @@ def drift(a: View, b: View) -> float | None:
     if first is None:
         return None
     moving, fixed = _reduced(a.gray, side), _reduced(b.gray, side)
-    warp, blurs = _zoomed(first, side / START), None
+    warp, blurs = registration.zoomed(first, side / START), None
     left = np.zeros(0)
     for _ in range(ROUNDS):
         moved, seen = _seen(moving, fixed, warp)
@@ -89,7 +89,7 @@ def _begun(a: View, b: View) -> Warp | None:
     moving, fixed = _reduced(a.gray, START), _reduced(b.gray, START)
     best = None
     for beginning in agreement.beginnings(a, b):
-        laid = agreement.aligned(moving, fixed, beginning)
+        laid = registration.aligned(moving, fixed, beginning)
         if laid and (best is None or laid.correlation > best.correlation):
             best = laid
         if best and best.correlation >= agreement.CONVINCING:
@@ -100,12 +100,6 @@ def _begun(a: View, b: View) -> Warp | None:
 def _reduced(gray: Gray, side: int) -> Small:
     small: Small = cv2.resize(gray, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
     return small
-
-
-def _zoomed(warp: Warp, zoom: float) -> Warp:
-    """Return the map of squares ``zoom`` times as large; middles of pixels lie on each other."""
-    square, half = warp[:, :2], 0.5 * (zoom - 1)
-    return np.column_stack([square, zoom * warp[:, 2] + half - half * square.sum(axis=1)])
 
 
 def _seen(moving: Small, fixed: Small, warp: Warp) -> tuple[Small, Mask]:

@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 from curate.aligned import align, changes
 from curate.faces import KEYPOINTS, Face
 from curate.landmarks import LandmarkReader, square
+from curate.registration import aligned, cut, zoomed
 
 SIDE = 256  # pixels of the square about the face, as the landmark network takes it
 COARSE = 128  # pixels of the square in which the two are aligned
-STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
-SMOOTHING = 5  # pixels of the Gaussian that the alignment uses
 BLURS = (0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)  # pixels of the square
 FOR_TONES = 3.0  # pixels of the Gaussian under which any two copies are equally coarse
 OVAL = (128, 128, 80, 95)  # centre and radii in the square: what the face fills
@@ -153,33 +152,14 @@ def _onto(a: Portrait, b: Portrait, frame: Matrix) -> Gray:
         cv2.resize(each, (COARSE, COARSE), interpolation=cv2.INTER_AREA)
         for each in (_cut(a.gray, frame), _cut(b.gray, matrix))
     )
-    start = np.eye(2, 3, dtype=np.float32)
-    try:
-        _, found = cv2.findTransformECC(
-            still, moving, start, cv2.MOTION_AFFINE, STEPS, None, SMOOTHING
-        )
-    except cv2.error:  # it did not converge
+    laid = aligned(moving, still)
+    if laid is None:
         return _cut(b.gray, matrix)
-    zoom, half = SIDE / COARSE, 0.5 * (SIDE / COARSE - 1)  # middles of pixels, not corners
-    square_part = np.asarray(found[:, :2], float)
-    shift = zoom * found[:, 2] + half - half * square_part.sum(axis=1)
-    return _cut(b.gray, _then(np.column_stack([square_part, shift]), matrix))
+    return _cut(b.gray, _then(zoomed(laid.warp, SIDE / COARSE), matrix))
 
 
 def _cut(gray: Gray, matrix: Matrix) -> Gray:
-    """Return the square whose pixels ``matrix`` takes to those of ``gray``, averaged if larger."""
-    reduction = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    if reduction > 1:
-        size = [max(round(side / reduction), 1) for side in gray.shape[::-1]]
-        zoom = np.array(size) / gray.shape[::-1]
-        gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-        matrix = matrix * zoom[:, None]
-        matrix[:, 2] += 0.5 * (zoom - 1)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    cut: Gray = cv2.warpAffine(
-        gray, matrix, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE
-    )
-    return cut
+    return cut(gray, matrix, SIDE, cv2.BORDER_REPLICATE)
 
 
 def _similarity(x: Floats, y: Floats) -> Matrix:
