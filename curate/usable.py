@@ -1,7 +1,6 @@
 """Which images may be labelled and trained on."""
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -37,9 +36,6 @@ def usable(snapshot: Snapshot, said: Said, split: Codes) -> Flags:
 
     ``said`` is of task liveness, ``split`` is `groups.split_ranks`.
     """
-    with ThreadPoolExecutor(1) as beside:  # half of the time by the clock is theirs
-        replaced = beside.submit(_replaced, snapshot)
-        leaking = groups.leaking(snapshot, said, split)[: snapshot.images]
     images = snapshot.read("images", ["parent_id", "status", "reason", "origin"])
     best = said.best
     chosen = (images["status"] == "kept").to_numpy(copy=True)
@@ -53,7 +49,8 @@ def usable(snapshot: Snapshot, said: Said, split: Codes) -> Flags:
     orphaned = (images["origin"] == "synthetic").to_numpy() & ~bonafide
     seen = snapshot.table("images", ["face", "shows"])
     shown = pc.or_kleene(seen["face"].is_valid(), pc.equal(seen["shows"].cast(pa.string()), "eye"))
-    shut_out = orphaned | leaking | replaced.result()
+    leaking = groups.leaking(snapshot, said, split)[: snapshot.images]
+    shut_out = orphaned | leaking | _replaced(snapshot)
     found: Flags = chosen & ~shut_out & np.asarray(shown.fill_null(False))
     return found
 
